@@ -1,0 +1,87 @@
+"""The heartbeat of long-lived connections: the pure door. Importing it does not import Twisted.
+
+What needs sockets, timers or TLS is in :mod:`heartbeat.net`; the simulator for tests is :mod:`heartbeat.testing`.
+"""
+
+from __future__ import annotations
+
+from heartbeat.config import HeartbeatConfig, KernelOptions
+from heartbeat.errors import (
+    ConfigError,
+    DeadlineExpired,
+    HeartbeatError,
+    MissingExtra,
+    NotConnected,
+    PeerRefused,
+    PeerUnresponsive,
+    PeerViolation,
+    PingLost,
+    TermsRefused,
+)
+from heartbeat.interfaces import HeartbeatListener, IHeartbeatListener, IStateSource
+from heartbeat.liveness.attention import Attention
+from heartbeat.liveness.beats import Beats
+from heartbeat.liveness.events import (
+    Alive,
+    Dead,
+    Dropped,
+    Event,
+    Left,
+    Refused,
+    RoundTrip,
+    Spared,
+    Stuck,
+    Suspect,
+    Synced,
+)
+from heartbeat.liveness.evidence import Ending, Evidence, TcpInfo
+from heartbeat.liveness.liveness import Liveness
+from heartbeat.liveness.need import Need
+from heartbeat.liveness.peer import Peer
+from heartbeat.liveness.report import Report
+from heartbeat.liveness.states import State
+from heartbeat.session.session import Parting, Session
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Alive",
+    "Attention",
+    "Beats",
+    "ConfigError",
+    "Dead",
+    "DeadlineExpired",
+    "Dropped",
+    "Ending",
+    "Event",
+    "Evidence",
+    "HeartbeatConfig",
+    "HeartbeatError",
+    "HeartbeatListener",
+    "IHeartbeatListener",
+    "IStateSource",
+    "KernelOptions",
+    "Left",
+    "Liveness",
+    "MissingExtra",
+    "Need",
+    "NotConnected",
+    "Parting",
+    "Peer",
+    "PeerRefused",
+    "PeerUnresponsive",
+    "PeerViolation",
+    "PingLost",
+    "Refused",
+    "Report",
+    "RoundTrip",
+    "Session",
+    "Spared",
+    "State",
+    "Stuck",
+    "Suspect",
+    "Synced",
+    "TcpInfo",
+    "TermsRefused",
+    "__version__",
+]

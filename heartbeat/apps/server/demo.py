@@ -1,0 +1,44 @@
+"""``--demo``: a few agents in the server's own process, over the loopback, so that there is something to look at."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.application.service import MultiService
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+
+from heartbeat.apps.host import HostState
+from heartbeat.apps.listening import Listening, told
+from heartbeat.config import HeartbeatConfig
+from heartbeat.net import HeartbeatClientService
+
+__all__ = ["Demo", "where_to_connect"]
+
+#: Who takes part: an id, its services, the load that it tells, one after the other, and how it is otherwise described.
+AGENTS: Final = (
+    ("gateway-1", ("auth", "http"), (0.15, 0.2, 0.3), {"rack": "r1"}),
+    ("gateway-2", ("auth", "http"), (0.4, 0.55, 0.5), {"rack": "r2"}),
+    ("billing-1", ("billing",), (0.05, 0.1), {"rack": "r1"}),
+    ("database-1", ("postgres", "backup"), (0.7, 0.8, 0.95, 1.2), {"rack": "r3"}),
+    ("sensor-1", (), (0.01, 0.02), {"site": "roof"}),
+)
+#: Seconds between two PINGs of each of them, and between two accounts of themselves: often enough to watch it move.
+INTERVAL: Final = 0.5
+SYNC: Final = 1.0
+
+
+def where_to_connect(address: object) -> str:
+    """The endpoint string that reaches a listener of this process. ``0.0.0.0`` and ``::`` are reached on the loopback."""
+    if isinstance(address, IPv6Address):
+        host = "::1" if address.host == "::" else address.host
+        return f"[{host}]:{address.port}"
+    if isinstance(address, IPv4Address):
+        host = "127.0.0.1" if address.host == "0.0.0.0" else address.host  # noqa: S104  # compared, not bound
+        return f"tcp:{host}:{address.port}"
+    if isinstance(address, UNIXAddress) and address.name and not address.name.startswith(b"\0"):
+        path = address.name.decode()
+        return "unix:" + path.replace("\\", "\\\\").replace(":", "\\:").replace("=", "\\=")
+    return ""

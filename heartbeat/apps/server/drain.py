@@ -1,0 +1,44 @@
+"""Going in good order: no news, BYE 1 to the peers, and nobody waits for ever."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from heartbeat.apps.stopping import unless_hurried
+
+if TYPE_CHECKING:
+    from heartbeat.net import HeartbeatFactory
+
+__all__ = ["Drain"]
+
+
+class Drain:
+    """Sends the peers of a factory away.
+
+    :ivar timeout: seconds after which those that do not go are cut off; may be changed until :meth:`begin`
+    """
+
+    def __init__(self, reactor: Any, factory: HeartbeatFactory, timeout: float) -> None:
+        self.timeout = timeout
+        self._reactor = reactor
+        self._factory = factory
+        self._begun = False
+        self._log = Logger(namespace="heartbeat.server")
+
+    def readiness(self) -> str | None:
+        """Why this server wants no new peers, or None: it does."""
+        return "draining" if self._begun else None
+
+    def begin(self) -> Deferred[None]:
+        """Say BYE 1 to everybody. Fires when all are gone, when the time is up, or at a second signal to stop."""
+        self._begun = True
+        if self._factory.connections:
+            self._log.info("draining: BYE to {count} connections", count=self._factory.connections)
+        return unless_hurried(self._reactor, self._factory.drain(self.timeout), self._cut)
+
+    def _cut(self) -> None:
+        self._log.info("told to stop again: {count} connections are cut off", count=self._factory.connections)
+        self._factory.abort_all()

@@ -1,0 +1,243 @@
+"""What a heartbeat is configured with: frozen values that validate themselves and do nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+from heartbeat.errors import ConfigError
+
+__all__ = ["DETECTORS", "HeartbeatConfig", "KernelOptions"]
+
+#: The names that ``detector`` takes; :mod:`heartbeat.liveness.detectors` says what they do.
+DETECTORS: Final = ("fixed", "phi", "2w")
+
+# The ranges of wire.md §4, in seconds: what does not fit into a HELLO is refused here, not on the wire.
+_INTERVAL: Final = (0.001, 3600.0)
+_FLOOR: Final = (0.0, 3600.0)
+_SYNC: Final = (0.1, 86_400.0)
+_DETECT_LIMIT: Final = 3600.0
+_MULTIPLIER: Final = (2, 255)
+_MAX_DATA: Final = (16_384, 2**30)
+_MAX_ID_BYTES: Final = 255
+_MAX_SERVICES: Final = 4096
+_MAX_SERVICE_BYTES: Final = 255
+_MAX_SERVICES_BYTES: Final = 65_536
+_MAX_META: Final = 64
+_MAX_META_BYTES: Final = 1024
+_MAX_META_NAME_BYTES: Final = 64
+# Services and meta travel in one STATE of 64 KiB (wire.md §1, §3); this is left for its other members.
+_MAX_STATE_BYTES: Final = 65_536 - 1024
+# What Linux takes: MAX_TCP_KEEPIDLE and MAX_TCP_KEEPINTVL, and MAX_TCP_KEEPCNT for the count (include/net/tcp.h).
+_KEEPALIVE_SECONDS: Final = (1, 32_767)
+_KEEPALIVE_COUNT: Final = (1, 127)
+# A wrong value is shown in the message, but no more of it than fits on a line.
+_SHOWN: Final = 80
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
+_INSTANCE: Final = re.compile(r"[\x21-\x7e]{1,64}\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelOptions:
+    """What is asked of the kernel for each connection. None: leave the kernel's own value.
+
+    :ivar nodelay: TCP_NODELAY, so that a beat never waits for the answer to another
+    :ivar keepalive: SO_KEEPALIVE; useful only on links that are idle by design (a heartbeat in flight disables it)
+    :ivar keepalive_idle: seconds of idleness before the first keepalive probe
+    :ivar keepalive_interval: seconds between probes
+    :ivar keepalive_count: probes without answer before the kernel gives up
+    """
+
+    nodelay: bool = True
+    keepalive: bool = False
+    keepalive_idle: int | None = None
+    keepalive_interval: int | None = None
+    keepalive_count: int | None = None
+
+    def __post_init__(self) -> None:
+        check_flag("nodelay", self.nodelay)
+        check_flag("keepalive", self.keepalive)
+        if self.keepalive_idle is not None:
+            check_whole("keepalive_idle", self.keepalive_idle, *_KEEPALIVE_SECONDS)
+        if self.keepalive_interval is not None:
+            check_whole("keepalive_interval", self.keepalive_interval, *_KEEPALIVE_SECONDS)
+        if self.keepalive_count is not None:
+            check_whole("keepalive_count", self.keepalive_count, *_KEEPALIVE_COUNT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeartbeatConfig:
+    """The settings of one end. Seconds are floats.
+
+    :ivar id: this peer's name, 1-255 bytes, not starting with ``~``; None: anonymous
+    :ivar instance: new at every start of the process; None: drawn once by whoever opens connections
+    :ivar interval: between two PINGs of this end (``want_ping_ms``), 0.001 to 3600
+    :ivar multiplier: how many intervals of ours the peer waits before it gives us up, 2 to 255
+    :ivar min_interval: the fastest that the peer may ping us (``min_rx_ms``); 0: no flood control
+    :ivar sync_interval: between two SYNCs, 0.1 to 86400; the larger of the two ends' counts
+    :ivar adaptive: ping faster while answers are being lost, never faster than the peer allows
+    :ivar detector: ``fixed``, ``phi`` or ``2w``; the others are more patient than the agreed time, never less
+    :ivar handshake_timeout: until the gate is open, TLS included
+    :ivar close_timeout: how long a graceful close may take before it becomes an abort
+    :ivar max_detection: the longest detection time that this end agrees to
+    :ivar services: names that this peer offers, announced by SYNC and STATE
+    :ivar meta: free text by name, announced by STATE
+    :ivar keys: shared keys (none yet: reserved for the proof of ``wire.md`` §5)
+    :ivar bare: ``accept`` or ``refuse`` connectors whose first frame is PING
+    :ivar max_data: DATA bytes that we hold for an application that is not reading: the other end's first credit
+    :ivar kernel: options for the kernel
+    :raises ConfigError: names the field and the value
+    """
+
+    id: str | None = None
+    instance: str | None = None
+    interval: float = 5.0
+    multiplier: int = 3
+    min_interval: float = 0.1
+    sync_interval: float = 5.0
+    adaptive: bool = True
+    detector: str = "fixed"
+    handshake_timeout: float = 10.0
+    close_timeout: float = 3.0
+    max_detection: float = 300.0
+    services: tuple[str, ...] = ()
+    meta: Mapping[str, str] = field(default_factory=dict, hash=False)
+    keys: tuple[Any, ...] = field(default=(), repr=False)
+    bare: Literal["accept", "refuse"] = "accept"
+    max_data: int = 1024 * 1024
+    kernel: KernelOptions = field(default_factory=KernelOptions)
+
+    def __post_init__(self) -> None:
+        check_seconds("interval", self.interval, *_INTERVAL)
+        check_whole("multiplier", self.multiplier, *_MULTIPLIER)
+        check_seconds("min_interval", self.min_interval, *_FLOOR)
+        check_seconds("sync_interval", self.sync_interval, *_SYNC)
+        check_seconds("handshake_timeout", self.handshake_timeout, 0.001, _DETECT_LIMIT)
+        check_seconds("close_timeout", self.close_timeout, 0.001, _DETECT_LIMIT)
+        check_seconds("max_detection", self.max_detection, 0.001, _DETECT_LIMIT)
+        check_whole("max_data", self.max_data, *_MAX_DATA)
+        if self.detect > self.max_detection:
+            times = f"{self.multiplier} × interval {self.interval} s"
+            raise ConfigError("multiplier", f"{times} is over max_detection, {self.max_detection} s")
+        check_flag("adaptive", self.adaptive)
+        check_choice("detector", self.detector, DETECTORS)
+        check_choice("bare", self.bare, ("accept", "refuse"))
+        if self.id is not None:
+            check_id("id", self.id)
+        if self.instance is not None:
+            check_instance("instance", self.instance)
+        check_no_keys("keys", self.keys)
+        check_kernel("kernel", self.kernel)
+        object.__setattr__(self, "services", check_services("services", self.services))
+        object.__setattr__(self, "meta", check_meta("meta", self.meta))
+        check_state("services", self.services, self.meta)
+
+    @property
+    def detect(self) -> float:
+        """Seconds without a sign of life after which the peer gives us up, by our own wish: multiplier × interval."""
+        return self.multiplier * self.interval
+
+
+def check_seconds(name: str, value: Any, lowest: float, highest: float) -> None:
+    """Refuse what is not a number of seconds in range. Raises ConfigError."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ConfigError(name, f"must be a number of seconds, not {_shown(value)}")
+    if not lowest <= value <= highest:  # NaN is in no range
+        raise ConfigError(name, f"must be from {lowest:g} to {highest:g} seconds, not {_shown(value)}")
+
+
+def check_whole(name: str, value: Any, lowest: int, highest: int) -> None:
+    """Refuse what is not a whole number in range. Raises ConfigError."""
+    if type(value) is not int or not lowest <= value <= highest:
+        raise ConfigError(name, f"must be a whole number from {lowest} to {highest}, not {_shown(value)}")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Refuse what is neither True nor False: ``"no"`` is true for Python and meant otherwise. Raises ConfigError."""
+    if not isinstance(value, bool):
+        raise ConfigError(name, f"must be True or False, not {_shown(value)}")
+
+
+def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
+    """Refuse what is none of the words. Raises ConfigError."""
+    if not isinstance(value, str) or value not in choices:
+        raise ConfigError(name, f"must be one of {', '.join(choices)}, not {_shown(value)}")
+
+
+def check_id(name: str, value: Any) -> None:
+    """Refuse what is no peer id (``wire.md`` §4). Raises ConfigError."""
+    if not isinstance(value, str) or not value or value.startswith("~") or not _text(value, _MAX_ID_BYTES):
+        raise ConfigError(name, f"must be 1-255 bytes, no control characters, not starting with ~: {_shown(value)}")
+
+
+def check_instance(name: str, value: Any) -> None:
+    """Refuse what is no boot id (``wire.md`` §4). Raises ConfigError."""
+    if not isinstance(value, str) or not _INSTANCE.match(value):
+        raise ConfigError(name, f"must be 1-64 printable ASCII characters, not {_shown(value)}")
+
+
+def check_no_keys(name: str, value: Any) -> None:
+    """Refuse shared keys, and show none of them. Raises ConfigError."""
+    if value != ():
+        raise ConfigError(name, "must be (): shared keys are not supported by this version")
+
+
+def check_kernel(name: str, value: Any) -> None:
+    """Refuse what is no KernelOptions; these validate themselves. Raises ConfigError."""
+    if not isinstance(value, KernelOptions):
+        raise ConfigError(name, f"must be KernelOptions, not {_shown(value)}")
+
+
+def check_services(name: str, value: Any) -> tuple[str, ...]:
+    """The names as a tuple without duplicates. Raises ConfigError that shows the wrong one."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise ConfigError(name, f"must be a list of names, not {_shown(value)}")
+    names = tuple(value)
+    for one in names:
+        if not isinstance(one, str) or not one or not _text(one, _MAX_SERVICE_BYTES):
+            raise ConfigError(name, f"must be names of 1-255 bytes without control characters, not {_shown(one)}")
+    unique = tuple(dict.fromkeys(names))
+    if len(unique) > _MAX_SERVICES or sum(len(one.encode()) for one in unique) > _MAX_SERVICES_BYTES:
+        raise ConfigError(name, f"at most {_MAX_SERVICES} names and {_MAX_SERVICES_BYTES} bytes in all")
+    return unique
+
+
+def check_meta(name: str, value: Any) -> Mapping[str, str]:
+    """The pairs as a read-only mapping. Raises ConfigError that names the key."""
+    if not isinstance(value, Mapping) or len(value) > _MAX_META:
+        raise ConfigError(name, f"must be at most {_MAX_META} pairs of text")
+    for key, text in value.items():
+        if not isinstance(key, str) or not key or not _text(key, _MAX_META_NAME_BYTES):
+            wanted = f"1-{_MAX_META_NAME_BYTES} bytes without control characters"
+            raise ConfigError(name, f"a name must be {wanted}, not {_shown(key)}")
+        if not isinstance(text, str) or not _text(text, _MAX_META_BYTES):
+            raise ConfigError(f"{name}.{key}", f"must be at most {_MAX_META_BYTES} bytes without control characters")
+    return MappingProxyType(dict(value))
+
+
+def check_state(name: str, services: Sequence[str], meta: Mapping[str, str]) -> None:
+    """Refuse services and meta that are in order one by one, and together too long for a STATE. Raises ConfigError."""
+    body = json.dumps({"services": list(services), "meta": dict(meta)}, ensure_ascii=False, separators=(",", ":"))
+    if len(body.encode()) > _MAX_STATE_BYTES:
+        raise ConfigError(
+            name, f"together with meta at most {_MAX_STATE_BYTES} bytes as JSON, not {len(body.encode())}"
+        )
+
+
+def _text(value: str, most: int) -> bool:
+    try:
+        return len(value.encode()) <= most and not _CONTROL.search(value)
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of more than 4300 digits has no text
+        text = "that"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

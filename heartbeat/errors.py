@@ -1,0 +1,124 @@
+"""Every exception of this library, in one tree.
+
+::
+
+    HeartbeatError
+    ├── ConfigError (a ValueError)      an option, a key or an argument of yours; names it and the value
+    │   └── MissingExtra                a feature whose optional package is not installed; names the extra
+    ├── PeerUnresponsive                the verdict: the peer is dead; has a cause and the evidence
+    ├── PeerViolation                   the peer broke the wire protocol; has the BYE code to answer with
+    ├── PeerRefused                     the gate never opened: refused by the peer, or by us
+    │   └── TermsRefused                ... because no common terms were found (BYE 4)
+    ├── PingLost                        the peer is alive, but this one question was never answered
+    ├── DeadlineExpired                 a caller's own waiting is over; nothing was closed
+    └── NotConnected                    asked of a connection that is not open (any more)
+
+This module is pure. What reaches a Twisted ``connectionLost`` is in :mod:`heartbeat.net.reasons`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from heartbeat.liveness.evidence import Evidence
+
+__all__ = [
+    "ConfigError",
+    "DeadlineExpired",
+    "HeartbeatError",
+    "MissingExtra",
+    "NotConnected",
+    "PeerRefused",
+    "PeerUnresponsive",
+    "PeerViolation",
+    "PingLost",
+    "TermsRefused",
+]
+
+
+class HeartbeatError(Exception):
+    """The root: catch this to catch anything that this library raises."""
+
+
+class ConfigError(HeartbeatError, ValueError):
+    """A setting is wrong.
+
+    :ivar name: the setting as its user wrote it (``interval``, ``--listen``, ``beatKey``)
+    """
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(name, message)
+        self.name = name
+
+    def __str__(self) -> str:
+        return ": ".join(self.args)
+
+
+class MissingExtra(ConfigError):
+    """A feature was asked for whose optional package is not installed.
+
+    :ivar extra: what to install: ``pip install 'txheartbeat[extra]'``
+    """
+
+    def __init__(self, name: str, extra: str) -> None:
+        super().__init__(name, f"needs an optional package: pip install 'txheartbeat[{extra}]'")
+        self.extra = extra
+
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str]]:
+        return type(self), (self.name, self.extra)
+
+
+class PeerUnresponsive(HeartbeatError):
+    """The peer is dead.
+
+    :ivar cause: one of :data:`heartbeat.liveness.causes.FAILURE_REASONS`
+    :ivar evidence: what was observable when the verdict fell, or None
+    """
+
+    def __init__(self, cause: str, evidence: Evidence | None = None) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.evidence = evidence
+
+
+class PeerViolation(HeartbeatError):
+    """The peer broke the protocol (``wire.md`` §1, §6).
+
+    :ivar code: the code of the BYE that answers it
+    :ivar reason: one line for people; also the reason text of that BYE
+    """
+
+    def __init__(self, reason: str, code: int = 2) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class PeerRefused(HeartbeatError):
+    """The gate never opened.
+
+    :ivar cause: one of :data:`heartbeat.liveness.causes.FAILURE_REASONS`
+    :ivar reason: the text of the BYE, or what we found
+    """
+
+    def __init__(self, cause: str, reason: str = "") -> None:
+        super().__init__(f"{cause}: {reason}" if reason else cause)
+        self.cause = cause
+        self.reason = reason
+
+
+class TermsRefused(PeerRefused):
+    """No common terms: a detection time over the limit of one of the two ends (``wire.md`` §4)."""
+
+
+class PingLost(HeartbeatError):
+    """The peer answered a later question and not this one."""
+
+
+class DeadlineExpired(HeartbeatError):
+    """The caller's own time is up. Nothing was closed and the peer is not judged by it."""
+
+
+class NotConnected(HeartbeatError):
+    """The connection is not open: not yet, or not any more."""

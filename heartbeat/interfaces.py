@@ -1,0 +1,66 @@
+"""What an application may implement, each with a base that does nothing: override what you need."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zope.interface import Interface, implementer
+
+if TYPE_CHECKING:
+    from heartbeat.liveness.events import Event, Refused
+    from heartbeat.liveness.peer import Peer
+    from heartbeat.liveness.report import Report
+
+__all__ = ["HeartbeatListener", "IClocked", "IHeartbeatListener", "IStateSource"]
+
+
+class IHeartbeatListener(Interface):
+    """Is told about changes of peers, never about beats.
+
+    Called in the reactor thread. What it raises is logged and harms nobody. Two more methods are optional and
+    looked for once per connection: ``refused(peer, event)`` (it ended before its gate opened: neither joined nor
+    gone) and ``round_trip(peer, seconds)`` (each round trip of an own PING, for those who really want each).
+    """
+
+    def joined(peer: Peer) -> None:
+        """The gate of a connection opened."""
+
+    def changed(peer: Peer, event: Event) -> None:
+        """Something happened to a joined peer: Suspect, Alive, Stuck, Spared, Synced; Dead and Left just before gone."""
+
+    def gone(peer: Peer, event: Event) -> None:
+        """A joined peer is Dead or has Left. Called once; its numbers move no more."""
+
+
+@implementer(IHeartbeatListener)
+class HeartbeatListener:
+    """A listener that does nothing."""
+
+    def joined(self, peer: Peer) -> None:
+        """The gate of a connection opened."""
+
+    def changed(self, peer: Peer, event: Event) -> None:
+        """Something happened to a joined peer."""
+
+    def gone(self, peer: Peer, event: Event) -> None:
+        """A joined peer is Dead or has Left."""
+
+    def refused(self, peer: Peer, event: Refused) -> None:
+        """A connection ended before its gate opened."""
+
+
+class IStateSource(Interface):
+    """Gives this end's account of itself when a SYNC is due."""
+
+    def report() -> Report:
+        """The account as it is now. Called about once per sync interval and connection: keep it cheap."""
+
+
+class IClocked(Interface):
+    """A reactor that brings its own monotonic clock (the simulated ones do)."""
+
+    def monotonic() -> float:
+        """Seconds that never step."""
+
+    def wall() -> float:
+        """Seconds since the epoch, which may step."""

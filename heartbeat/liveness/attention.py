@@ -1,0 +1,96 @@
+"""When this process was able to listen. One per reactor; every judge on that reactor asks it."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Final
+
+__all__ = ["Attention"]
+
+# A wake this late is ordinary scheduling; what is later was a stall of ours. The wheel's slots are 20 ms.
+NOTICED: Final = 0.05
+# Gaps are kept for as long as the longest detection time that may ask for them, and at least this long.
+KEEP: Final = 120.0
+# A loop that is late all the time makes a gap at each wake. Over this number the two oldest become one,
+# which errs on the side of patience.
+MOST_GAPS: Final = 4096
+# The crowd rule: this many due in one turn, and this share of all that are watched, is more likely our own fault.
+CROWD: Final = 8
+CROWD_SHARE: Final = 0.1
+
+
+class Attention:
+    """The times in which the event loop did not poll.
+
+    The wheel says when it means to wake (:meth:`expect`) and that it woke (:meth:`looked`). In between the loop
+    sleeps in its poll, which is listening; from the meant moment to the real one it was busy elsewhere, or
+    stopped. Such a gap counts as silence only up to a cap, because nothing could be heard in it.
+
+    :ivar fresh_until: what is read before this moment was read in time; later reads may be old, ask the kernel
+    :ivar stalled_at: when the newest gap ended; compare it to learn that one more came
+    """
+
+    __slots__ = ("_expected", "_gaps", "_keep", "fresh_until", "stalled_at")
+
+    def __init__(self, now: float, keep: float = KEEP) -> None:
+        self._gaps: deque[tuple[float, float]] = deque()
+        self._keep = keep
+        self.stalled_at = -math.inf
+        self._expected = now
+        self.fresh_until = now + NOTICED
+
+    def remember(self, seconds: float) -> None:
+        """Keep gaps for at least ``seconds``: the longest detection time in use."""
+        if seconds > self._keep:
+            self._keep = seconds
+
+    def expect(self, at: float) -> None:
+        """The loop means to look again at ``at``, and sleeps in its poll until then."""
+        self._expected = at
+        self.fresh_until = at + NOTICED
+
+    def looked(self, now: float) -> float:
+        """The loop looks. Returns how late it is, in seconds; call :meth:`expect` next."""
+        late = now - self._expected
+        if late <= 0.0:
+            return 0.0
+        gaps = self._gaps
+        if late > NOTICED:
+            gaps.append((self._expected, now))
+            self.stalled_at = now
+            if len(gaps) > MOST_GAPS:
+                oldest, second = gaps.popleft(), gaps.popleft()
+                gaps.appendleft((oldest[0], second[1]))
+        while gaps and gaps[0][1] < now - self._keep:
+            gaps.popleft()
+        self._expected = now
+        return late
+
+    def awake(self, since: float, now: float, cap: float) -> float:
+        """Seconds of (since, now] in which this process listened; each gap counts for at most ``cap`` of them."""
+        lost = 0.0
+        for begun, ended in reversed(self._gaps):
+            if ended <= since:
+                break
+            over = min(ended, now) - max(begun, since) - cap
+            if over > 0.0:
+                lost += over
+        still = now - max(self._expected, since) - cap  # the gap that is still open
+        if still > 0.0:
+            lost += still
+        return max(0.0, now - since - lost)
+
+    def longest(self, since: float) -> float:
+        """The longest gap that ended after ``since``, in seconds; 0.0 if there was none."""
+        longest = 0.0
+        for begun, ended in reversed(self._gaps):
+            if ended <= since:
+                break
+            longest = max(longest, ended - begun)
+        return longest
+
+    @staticmethod
+    def crowded(due: int, watched: int) -> bool:
+        """Whether so many peers are due in one turn that we suspect ourselves first."""
+        return due > CROWD and due > CROWD_SHARE * watched

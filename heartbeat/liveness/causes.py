@@ -1,0 +1,69 @@
+"""From evidence to a cause, and the closed lists of names that both metrics and pages use.
+
+:func:`name_ending` and :func:`name_silence` are pure. What the evidence cannot prove is ``unattributed``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from heartbeat.liveness.evidence import Ending, Evidence
+
+__all__ = ["FAILURE_REASONS", "PHASES", "SPARE_REASONS", "known_reason", "name_ending", "name_silence"]
+
+CONNECT_REASONS: Final = ("dns_fail", "tcp_refused", "tcp_timeout", "tcp_unreachable")
+HANDSHAKE_REASONS: Final = (
+    "tls_timeout",
+    "tls_verify",
+    "tls_hostname",
+    "tls_expired",
+    "tls_pin",
+    "tls_handshake",
+    "intercepted",
+    "identity_refused",
+    "terms_refused",
+    "version_refused",
+    "hello_timeout",
+    "id_in_use",
+    "server_full",
+)
+LIVE_REASONS: Final = (
+    "path_dead",
+    "nat_expired",
+    "peer_stalled",
+    "peer_not_reading",
+    "local_egress",
+    "local_link",
+    "peer_closed",
+    "peer_reset",
+    "middlebox_reset",
+    "peer_restarted",
+    "peer_stuck",
+    "ping_flood",
+    "protocol_error",
+    "unattributed",
+)
+
+#: Every name that a failure can have. A closed list: they are metric labels.
+FAILURE_REASONS: Final = frozenset((*CONNECT_REASONS, *HANDSHAKE_REASONS, *LIVE_REASONS))
+#: Where a failure showed.
+PHASES: Final = ("connect", "handshake", "live")
+#: Why a peer was spared that a plain timer would have killed. Never a death.
+SPARE_REASONS: Final = ("local_stall", "clock_step", "suspended", "unread_input", "mass_timeout")
+
+_BY_ENDING: Final = {"eof": "peer_closed", "reset": "peer_reset"}
+
+
+def known_reason(name: str) -> str:
+    """``name`` if it is on the closed list, else ``unattributed``: what a peer claims never becomes a new label."""
+    return name if name in FAILURE_REASONS else "unattributed"
+
+
+def name_ending(ending: Ending) -> str:
+    """The cause of a transport that ended without BYE."""
+    return _BY_ENDING.get(ending.how, "unattributed")
+
+
+def name_silence(half_time: Evidence | None, verdict: Evidence) -> tuple[str, str]:
+    """The cause and the detail of a silence, from what was observable at half time and at the verdict."""
+    return "unattributed", "silent"

@@ -1,0 +1,307 @@
+"""The judge: turns time and evidence into a verdict. It knows no frames, no sockets and no clock.
+
+Theory of operation (``architecture.md``, "The verdict"; ``wire.md`` §2). One clock runs from the last sign of life,
+in attentive time: the seconds in which this process was able to listen. At half time, (D + I) / 2, the peer is
+SUSPECT: one more question goes out and the first evidence is taken. At D the peer is dead, if a question has been
+with the kernel for T / 2 and for the time that a round trip may take, and if nothing lies unread. A peer that never
+gets this far costs one comparison per beat and no object; a :class:`.Suspicion` exists only in between.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from heartbeat.liveness.causes import name_ending, name_silence
+from heartbeat.liveness.events import Alive, Dead, Event, Left, Refused, Spared, Stuck, Suspect
+from heartbeat.liveness.evidence import Ending, Evidence
+from heartbeat.liveness.need import ASK, ASK_AND_LOOK, JUDGE, LOOK, NOTHING, Need
+from heartbeat.liveness.states import FINAL, Input, State, step
+from heartbeat.liveness.suspicion import Suspicion
+from heartbeat.liveness.terms import MOST_PATIENCE, Terms, patient, terms
+
+if TYPE_CHECKING:
+    from heartbeat.liveness.attention import Attention
+    from heartbeat.liveness.detectors import Detector
+    from heartbeat.liveness.rtt import RoundTrips
+
+__all__ = ["Liveness"]
+
+NEVER: Final = math.inf
+# How long one STALLED of the peer makes us more patient (wire.md §6).
+GRANT_LASTS: Final = 60.0
+# Below the resolution of any timer: rounding, not time that is left.
+EPSILON: Final = 1e-6
+
+
+class Liveness:
+    """Judges one peer.
+
+    :param detect: D, seconds of attentive silence after which the peer is dead
+    :param attention: of the reactor that this peer is read by
+    :param now: monotonic seconds
+    :param interval: I, the peer's own interval; half time is (D + I) / 2, the timeout T = D - I
+    :param can_ask: False: this judge only listens (an idle timeout); it never waits for an answer
+    :param gated: True: nobody is judged before :meth:`opened`
+    :param rtt: what says how long an answer may take; None: no such term
+    :param detector: makes the judge more patient than D, at most fourfold
+
+    The shell calls what is listed in ``architecture.md`` ("The face that the shell drives") and reads :attr:`state`,
+    :attr:`cause`, :attr:`evidence`, :meth:`next_timer` and :meth:`events` after each call.
+
+    :ivar heard_at: the last sign of life; a hot path writes it directly and calls :meth:`refute` if there is a
+        :attr:`suspicion`
+    :ivar asking: a question was written that the kernel does not have yet
+    :ivar terms: the agreed times; a STALLED or a detector may make the judge more patient for a while
+    :ivar stuck: the peer last said that its work stands still
+    :ivar news: events that nobody has taken, None nearly always; :meth:`events` takes them
+    """
+
+    __slots__ = (
+        "_deaf_at", "_due", "_excused", "_grant", "_handed_at", "_spared_for", "asking", "attention",
+        "can_ask", "cause", "detector", "evidence", "heard_at", "news", "rtt", "since", "state", "stuck", "suspicion", "terms",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        detect: float,
+        attention: Attention,
+        now: float,
+        *,
+        interval: float = 0.0,
+        can_ask: bool = True,
+        gated: bool = False,
+        rtt: RoundTrips | None = None,
+        detector: Detector | None = None,
+    ) -> None:
+        self.terms = terms(interval, detect)
+        self.attention = attention
+        self.can_ask = can_ask
+        self.rtt = rtt
+        self.detector = detector
+        self.state = State.CONNECTING if gated else State.ALIVE
+        self.since = self.heard_at = now
+        self.cause: str | None = None
+        self.evidence: Evidence | None = None
+        self.suspicion: Suspicion | None = None
+        self.stuck = False
+        self.asking = False
+        self._handed_at = -NEVER
+        self._spared_for = -NEVER
+        self._deaf_at: float | None = None
+        self._excused: tuple[float, float] | None = None  # of the silence since [0], [1] seconds were not silence
+        self._grant: tuple[float, float] | None = None  # [0] more seconds, until [1]
+        self.news: list[Event] | None = None
+        self._due = NEVER if gated else now + self.terms.half
+        attention.remember(MOST_PATIENCE * detect)
+
+    def opened(self, now: float, agreed: Terms | None = None) -> None:
+        """The gate is open: from here on the peer is judged, by the terms that were agreed."""
+        if agreed is not None:
+            self.terms = agreed
+            self.attention.remember(MOST_PATIENCE * agreed.detect)
+            if self.detector is not None:
+                self.detector.agree(agreed.interval, agreed.detect)
+        self.heard_at = now
+        self._move(Input.OPENED, now)
+        self._due = now + self.terms.half
+        self.note(Alive(now))
+
+    # -- what happened
+
+    def heard(self, now: float, beat: bool = True) -> None:
+        """A sign of life. ``beat``: it is one of those that come at regular times, for the detector to learn from."""
+        self.heard_at = now
+        if beat and self.detector is not None:
+            self.detector.heard(now)
+        if self.suspicion is not None:
+            self.refute(now)
+
+    def refute(self, now: float) -> None:
+        """The suspicion was wrong: a sign of life came."""
+        self.suspicion = None
+        self._move(Input.HEARD_STUCK if self.stuck else Input.HEARD, now)
+        self._due = now + self.terms.half
+        self.note(Stuck(now) if self.stuck else Alive(now))
+
+    def works(self, stuck: bool, now: float) -> None:
+        """What the peer last said about its work: it goes on, or stands still while some is queued."""
+        if stuck == self.stuck:
+            return
+        self.stuck = stuck
+        if self.suspicion is None and self.state not in FINAL:
+            self._move(Input.HEARD_STUCK if stuck else Input.HEARD, now)
+            self.note(Stuck(now) if stuck else Alive(now))
+
+    def asked(self, now: float) -> None:
+        """A question was written. Call :meth:`handed_over` when the kernel has it."""
+        self.asking = True
+
+    def handed_over(self, now: float) -> None:
+        """The kernel has every byte written so far: the clock of all questions before starts here."""
+        if self.asking:
+            self.asking = False
+            if self._handed_at < self.heard_at:
+                self._handed_at = now
+
+    def deaf(self, now: float) -> None:
+        """We stopped reading on purpose: silence does not count until :meth:`hearing`."""
+        if self._deaf_at is None and self.state not in FINAL:
+            self._deaf_at = now
+            self._due = NEVER
+
+    def hearing(self, now: float) -> None:
+        """We read again. Questions put before do not count any more: their answers may still be unread."""
+        if self._deaf_at is None:
+            return
+        excused = now - max(self._deaf_at, self.heard_at)
+        if self._excused is not None and self._excused[0] == self.heard_at:
+            excused += self._excused[1]
+        self._excused = (self.heard_at, excused)
+        self._deaf_at = None
+        self._handed_at = -NEVER
+        if self.state not in FINAL and self.state is not State.CONNECTING:
+            self._due = now + self.terms.cap
+
+    def grant(self, seconds: float, now: float) -> None:
+        """The peer says that it was stalled: be more patient by that, at most by D, for a minute; once a minute."""
+        if self._grant is None or now >= self._grant[1]:
+            self._grant = (min(seconds, self.terms.detect), now + GRANT_LASTS)
+
+    # -- time
+
+    def next_timer(self) -> float | None:
+        """When to call :meth:`handle_timer`: monotonic seconds, or None."""
+        return None if self._due == NEVER else self._due
+
+    def handle_timer(self, now: float) -> Need:
+        """The moment of :meth:`next_timer` has come or passed. Do what is needed, then read the state."""
+        if now < self._due:
+            return NOTHING
+        granted = 0.0
+        if self._grant is not None:
+            if now < self._grant[1]:
+                granted = self._grant[0]
+            else:
+                self._grant = None
+        agreed = patient(self.terms, granted, self.detector)
+        silent = self._silent(now, agreed.cap)
+        if now - self.heard_at >= agreed.detect > silent:
+            self._spare("local_stall", now, now - self.heard_at - silent)
+        if self.suspicion is None:
+            if silent < agreed.half - EPSILON:
+                self._due = now + agreed.half - silent
+                return NOTHING
+            self.suspicion = Suspicion()
+            self._move(Input.SILENT, now)
+            self.note(Suspect(now, silent))
+            self._due = now + min(agreed.cap, max(agreed.detect - silent, 0.0))
+            return ASK_AND_LOOK if self.can_ask else LOOK
+        left = agreed.detect - silent
+        if self.can_ask:
+            if self._handed_at < self.heard_at:  # nobody is condemned unheard
+                self._due = now + agreed.cap
+                return NOTHING if self.asking else ASK
+            waited = self.attention.awake(self._handed_at, now, agreed.cap)
+            left = max(left, agreed.answer_time(self.rtt) - waited)
+        if left > EPSILON:
+            self._due = now + min(left, agreed.cap)
+            return NOTHING
+        self._due = now + agreed.cap
+        return JUDGE
+
+    def doubt(self, now: float) -> Need:
+        """Too many are due in this turn: we suspect ourselves. One more question, once per suspicion.
+
+        Returns ASK, or LOOK and JUDGE if this peer had its second chance already or cannot be asked.
+        """
+        suspicion = self.suspicion
+        if suspicion is None or suspicion.doubted or not self.can_ask:
+            return JUDGE
+        suspicion.doubted = True
+        self._handed_at = -NEVER
+        self._spare("mass_timeout", now, 0.0)
+        self._due = now + self.terms.cap
+        return ASK
+
+    def observe(self, evidence: Evidence, now: float) -> None:
+        """The evidence that LOOK asked for. It decides if the time is up; then read :attr:`state`."""
+        suspicion = self.suspicion
+        if suspicion is None:
+            return
+        if suspicion.half_time is None:
+            suspicion.half_time = evidence
+            return
+        if suspicion.undrained(evidence):
+            self._spare("unread_input", now, 0.0)
+            self._due = now
+            return
+        cause, detail = name_silence(suspicion.half_time, evidence)
+        self.condemn(cause, now, replace(evidence, detail=detail))
+
+    # -- ends
+
+    def condemn(self, cause: str, now: float, evidence: Evidence | None = None, reason: str = "") -> None:
+        """The verdict. Before the gate it is a refusal, with ``reason`` for people. A final state stays what it is."""
+        if self.state in FINAL:
+            return
+        self.cause = cause
+        self.evidence = evidence
+        self._move(Input.CONDEMNED, now)
+        if self.state is State.REFUSED:
+            self.note(Refused(now, cause, reason, evidence))
+        else:
+            self.note(Dead(now, cause, now - self.heard_at, evidence))
+
+    def leave(self, detail: str, now: float, reason: str = "", cause: str = "unattributed") -> None:
+        """The peer said a BYE that is no failure; before the gate it is a refusal with ``cause``."""
+        if self.state in FINAL:
+            return
+        self._move(Input.LEAVING, now)
+        if self.state is State.REFUSED:
+            self.cause = cause
+            self.note(Refused(now, cause, reason or detail))
+        else:
+            self.note(Left(now, detail, reason))
+
+    def ended(self, ending: Ending, now: float) -> None:
+        """The transport is gone, without BYE. After a verdict or a BYE this changes nothing."""
+        self.condemn(name_ending(ending), now, ending.evidence)
+
+    def events(self) -> tuple[Event, ...]:
+        """What happened since the last call, oldest first; ``()`` nearly always."""
+        if self.news is None:
+            return ()
+        events, self.news = tuple(self.news), None
+        return events
+
+    def note(self, event: Event) -> None:
+        """Add an event: for those who own this judge and have events of their own."""
+        if self.news is None:
+            self.news = [event]
+        else:
+            self.news.append(event)
+
+    # -- inside
+
+    def _move(self, happened: Input, now: float) -> None:
+        state = step(self.state, happened)
+        if state is not self.state:
+            self.state = state
+            self.since = now
+            if state in FINAL:
+                self.suspicion = None
+                self._due = NEVER
+
+    def _silent(self, now: float, cap: float) -> float:
+        silent = self.attention.awake(self.heard_at, now, cap)
+        if self._excused is not None and self._excused[0] == self.heard_at:
+            silent -= self._excused[1]
+        return max(0.0, silent)
+
+    def _spare(self, reason: str, now: float, seconds: float) -> None:
+        """Count it, once per silence."""
+        if self._spared_for != self.heard_at:
+            self._spared_for = self.heard_at
+            self.note(Spared(now, reason, seconds))

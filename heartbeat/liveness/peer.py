@@ -1,0 +1,174 @@
+"""A peer as others see it: a live view, whose attributes are read when asked."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Protocol
+
+from heartbeat.liveness.report import EMPTY_REPORT, Report
+from heartbeat.liveness.states import State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from heartbeat.liveness.beats import Beats
+    from heartbeat.liveness.rtt import RoundTrips
+    from heartbeat.liveness.tally import Tally
+
+__all__ = ["Clocks", "Peer"]
+
+
+class Clocks(Protocol):
+    """The two clocks that a view needs: one to subtract, one to show."""
+
+    def seconds(self) -> float:
+        """Monotonic seconds."""
+
+    def wall(self) -> float:
+        """Seconds since the epoch."""
+
+
+class Peer:
+    """One peer, alive or not. It keeps no connection alive: only the numbers of its judge.
+
+    :ivar id: its name, or ``~host:port`` for a bare or anonymous one
+    :ivar session: the id of its session, ``""`` where there is none
+    :ivar node: the server that it is connected to
+    :ivar address: ``host:port`` as the transport tells it
+    :ivar transport: ``tcp``, ``tls``, ``unix`` ...
+    :ivar identity: the name that it proved, None if it proved none
+    :ivar bare: it sent no HELLO
+    :ivar report: its last account of itself
+    :ivar svc_hash: the digest of its services, as it last sent it (16 bytes, or empty)
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_beats",
+        "_clocks",
+        "address",
+        "bare",
+        "id",
+        "identity",
+        "node",
+        "report",
+        "session",
+        "svc_hash",
+        "transport",
+    )
+
+    def __init__(self, beats: Beats, clocks: Clocks, *, id: str, address: str = "", transport: str = "tcp", node: str = "") -> None:
+        self._beats = beats
+        self._clocks = clocks
+        self.id = id
+        self.node = node
+        self.session = ""
+        self.address = address
+        self.transport = transport
+        self.identity: str | None = None
+        self.bare = False
+        self.report: Report = EMPTY_REPORT
+        self.svc_hash = b""
+
+    @property
+    def state(self) -> State:
+        """What is known of it now."""
+        return self._beats.state
+
+    @property
+    def cause(self) -> str | None:
+        """Why it is dead or refused, None if it is not."""
+        return self._beats.liveness.cause
+
+    @property
+    def since(self) -> float:
+        """When it came into this state, monotonic seconds."""
+        return self._beats.liveness.since
+
+    @property
+    def heard_at(self) -> float:
+        """The last sign of life, monotonic seconds."""
+        return self._beats.liveness.heard_at
+
+    @property
+    def rtt(self) -> RoundTrips:
+        """Its round trips: ``last``, ``smoothed``, ``p95``; all None until a question of ours was answered."""
+        return self._beats.rtt
+
+    @property
+    def loss(self) -> float:
+        """The ratio of our questions of the last 60 s that were never answered, 0.0 to 1.0."""
+        return self._beats.loss(self._clocks.seconds())
+
+    @property
+    def interval(self) -> float:
+        """Seconds between our own questions, as they are paced now."""
+        return self._beats.interval
+
+    @property
+    def detect(self) -> float:
+        """Seconds of silence after which it is given up."""
+        return self._beats.liveness.terms.detect
+
+    @property
+    def phi(self) -> float | None:
+        """The suspicion of a phi accrual detector, None without one."""
+        return self._beats.phi(self._clocks.seconds())
+
+    @property
+    def tally(self) -> Tally:
+        """Its plain numbers."""
+        return self._beats.tally
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The services that it announced."""
+        return self.report.services
+
+    @property
+    def load(self) -> float:
+        """Its load: 0.0 idle to 1.0 saturated, or above."""
+        return self.report.load
+
+    @property
+    def uptime(self) -> int:
+        """Whole seconds since its process or host started."""
+        return self.report.uptime
+
+    @property
+    def meta(self) -> Mapping[str, str]:
+        """Its free text by name."""
+        return self.report.meta
+
+    def as_json(self) -> dict[str, Any]:
+        """The shape of ``/api/peers``: plain values, times as of now."""
+        now, wall = self._clocks.seconds(), self._clocks.wall()
+        rtt, report = self.rtt, self.report
+        phi = self.phi
+        return {
+            "id": self.id,
+            "node": self.node,
+            "session": self.session,
+            "address": self.address,
+            "transport": self.transport,
+            "identity": self.identity,
+            "state": self.state.value,
+            "since": round(wall - (now - self.since), 3),
+            "last_heard_ms": max(0, round((now - self.heard_at) * 1000)),
+            "rtt_ms": None if rtt.last is None else {"last": _ms(rtt.last), "smoothed": _ms(rtt.smoothed), "p95": _ms(rtt.p95)},
+            "loss_ratio": round(self._beats.loss(now), 4),
+            "interval_ms": round(self.interval * 1000),
+            "detect_ms": round(self.detect * 1000),
+            "phi": None if phi is None or not math.isfinite(phi) else round(phi, 3),
+            "services": list(report.services),
+            "svc_hash": self.svc_hash.hex(),
+            "load": report.load,
+            "uptime_s": report.uptime,
+            "meta": dict(report.meta),
+            "cert_expires_s": report.cert_expires,
+            "bare": self.bare,
+        }
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)

@@ -1,0 +1,161 @@
+"""An endpoint whose connection counts only once HELLO was answered.
+
+``ClientService`` takes a connection for good when ``connect`` fires; a gate in ``prepareConnection`` breaks it (facts
+T0.1). So the gate is here: :meth:`GatedEndpoint.connect` fires behind it, with a protocol on a transport whose
+``loseConnection`` is bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IStreamClientEndpoint, ITransport
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from heartbeat.errors import HeartbeatError, NotConnected
+from heartbeat.net.protocol import HeartbeatFactory, HeartbeatProtocol
+
+if TYPE_CHECKING:
+    from heartbeat.net.driver import Driver
+    from heartbeat.net.heartbeat import Heartbeat
+    from heartbeat.wire.frames import Bye
+
+__all__ = ["BoundedTransport", "Connectors", "GatedEndpoint"]
+
+log = Logger()
+
+
+class Connectors(HeartbeatFactory):
+    """The connecting side: its sessions speak first.
+
+    :ivar farewell: the BYE that the connection which ended last has heard, None if none
+    """
+
+    connector = True
+    farewell: Bye | None = None
+
+    def ready(self, driver: Driver) -> None:
+        """The transport is ready: say HELLO."""
+        now = self.wheel.seconds()
+        driver.session.start(now)
+        driver.attend(now)
+
+    def ended(self, driver: Driver, now: float) -> None:
+        """A connection is gone."""
+        self.farewell = driver.session.farewell
+        super().ended(driver, now)
+
+
+class _Single(Factory):
+    """A factory for the one protocol that there is already."""
+
+    noisy = False
+
+    def __init__(self, protocol: HeartbeatProtocol) -> None:
+        self._protocol = protocol
+
+    def buildProtocol(self, addr: IAddress | None) -> HeartbeatProtocol:
+        """The one."""
+        return self._protocol
+
+
+@implementer(ITransport)
+class BoundedTransport:
+    """What a protocol behind the gate gets: closing it says BYE and takes a second at most."""
+
+    def __init__(self, heartbeat: Heartbeat, transport: Any) -> None:
+        self.heartbeat = heartbeat
+        self._transport = transport
+
+    def write(self, data: bytes) -> None:
+        """A heartbeat-only connection carries no bytes of an application."""
+        raise NotConnected("a heartbeat-only connection carries no data")
+
+    def writeSequence(self, data: Sequence[bytes]) -> None:  # type: ignore[override]  # Iterable in Twisted's stub
+        """As :meth:`write`."""
+        self.write(b"".join(data))
+
+    def loseConnection(self) -> None:
+        """Say BYE 0, flush, close; abort if that takes too long."""
+        self.heartbeat.leave()
+
+    def abortConnection(self) -> None:
+        """End it now."""
+        self.heartbeat.abort()
+
+    def getPeer(self) -> IAddress:
+        """The address of the peer."""
+        peer: IAddress = self._transport.getPeer()
+        return peer
+
+    def getHost(self) -> IAddress:
+        """Our own address."""
+        host: IAddress = self._transport.getHost()
+        return host
+
+
+@implementer(IStreamClientEndpoint)
+class GatedEndpoint:
+    """Tries servers in order until a gate opens; one that has just said BYE is tried last.
+
+    :param endpoints: of the servers
+    :param connectors: makes the connections
+    """
+
+    def __init__(self, endpoints: Sequence[IStreamClientEndpoint], connectors: Connectors) -> None:
+        self._endpoints = list(endpoints)
+        self._connectors = connectors
+        self._current = 0
+        self.byes: list[Bye | None] = []
+
+    def __repr__(self) -> str:
+        return f"<GatedEndpoint {self._endpoints!r}>"
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Fires behind the gate with what the factory built; fails with the last server's reason."""
+        return Deferred.fromCoroutine(self._connect(protocolFactory.buildProtocol))
+
+    async def _connect(self, build: Callable[[IAddress], IProtocol | None]) -> IProtocol:
+        count = len(self._endpoints)
+        first = (self._current + 1) % count if self._connectors.farewell is not None else 0
+        self.byes = []
+        for index in (*range(first, count), *range(first)):
+            self._connectors.farewell = None
+            try:
+                inner = await self._open(self._endpoints[index])
+            except CancelledError:
+                raise
+            except Exception as error:  # whatever stands in the way of one server, the next may do
+                self.byes.append(self._connectors.farewell)
+                log.debug("{server}: {error}", server=self._endpoints[index], error=error)
+                failed: Exception = error
+                continue
+            self._current = index
+            transport: Any = inner.transport
+            protocol = build(transport.getPeer())
+            if protocol is None:
+                inner.heartbeat.leave()
+                raise HeartbeatError("the factory wants no connection now")
+            inner.adopt(protocol, BoundedTransport(inner.heartbeat, transport))
+            return protocol
+        raise failed
+
+    async def _open(self, endpoint: IStreamClientEndpoint) -> HeartbeatProtocol:
+        inner = HeartbeatProtocol(self._connectors)
+        connectors = self._connectors
+        connecting: Deferred[Any] = endpoint.connect(_Single(inner))
+        await connecting.addTimeout(connectors.config.handshake_timeout, connectors.reactor)
+        try:
+            await inner.heartbeat.when_alive()
+        except CancelledError:
+            inner.heartbeat.abort()
+            raise
+        return inner
+
+    def lost(self) -> None:
+        """The connection was lost after it had been open."""
+        self.byes = [self._connectors.farewell]

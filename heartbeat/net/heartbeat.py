@@ -1,0 +1,231 @@
+"""The handle: what an application holds of a heartbeat, in every mode the same."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from heartbeat.errors import DeadlineExpired, NotConnected, PingLost
+from heartbeat.liveness.events import Dead, Dropped, Event, Left, Refused, RoundTrip
+from heartbeat.liveness.states import FINAL, State
+from heartbeat.net.reasons import reason_for
+from heartbeat.session.source import ConfigSource
+
+if TYPE_CHECKING:
+    from heartbeat.liveness.evidence import Evidence
+    from heartbeat.liveness.peer import Peer
+    from heartbeat.liveness.rtt import RoundTrips
+    from heartbeat.net.driver import Driver
+
+__all__ = ["EventStream", "Heartbeat"]
+
+#: Events that wait for a slow reader; what comes then is counted in one Dropped.
+MOST_WAITING: Final = 256
+LEAVING: Final = 0  # the BYE code
+
+
+class Heartbeat:
+    """One connection's heartbeat. Get it from :attr:`HeartbeatProtocol.heartbeat` or from a client service.
+
+    :ivar peer: the live view of the peer
+    """
+
+    def __init__(self, driver: Driver, reactor: Any, source: ConfigSource | None) -> None:
+        self._driver = driver
+        self._reactor = reactor
+        self._source = source
+        self._pings: dict[int, Deferred[float]] = {}
+        self._alive: list[Deferred[Heartbeat]] = []
+        self._gone: list[Deferred[None]] = []
+        self._streams: list[EventStream] = []
+        self._over = False
+        self.peer: Peer = driver.session.peer
+        driver.follower = self._follow
+
+    @property
+    def state(self) -> State:
+        """What is known of the peer."""
+        return self.peer.state
+
+    @property
+    def since(self) -> float:
+        """When it came into this state, monotonic seconds."""
+        return self.peer.since
+
+    @property
+    def cause(self) -> str | None:
+        """Why it is dead or was refused."""
+        return self.peer.cause
+
+    @property
+    def evidence(self) -> Evidence | None:
+        """What was observable when the verdict fell."""
+        return self._driver.session.beats.evidence
+
+    @property
+    def rtt(self) -> RoundTrips:
+        """The round trips: ``last``, ``smoothed``, ``p95``, in seconds."""
+        return self.peer.rtt
+
+    def ping(self, timeout: float | None = None) -> Deferred[float]:
+        """Ask now. Fires with the round trip in seconds.
+
+        :param timeout: gives up waiting after so many seconds; nothing is closed by it
+        :returns: cancellable; fails with DeadlineExpired, PingLost, NotConnected, or the reason of the connection's end
+        """
+        driver = self._driver
+        session = driver.session
+        if session.gate is not None or session.beats.state in FINAL:
+            return _failed(NotConnected("this heartbeat is not open"))
+        now = driver.seconds()
+        number = session.ping(now)
+        session.beats.watch(number)
+        waiting: Deferred[float] = Deferred(lambda _: self._pings.pop(number, None))
+        self._pings[number] = waiting
+        driver.attend(now)
+        if timeout is not None:
+            waiting.addTimeout(timeout, self._reactor, lambda _, seconds: _failed_with(seconds))
+        return waiting
+
+    def when_alive(self) -> Deferred[Heartbeat]:
+        """Fires with this handle when the gate is open; fails with the reason if it never opens."""
+        session = self._driver.session
+        if session.beats.state in FINAL:
+            return _failed(reason_for(session).value)
+        waiting: Deferred[Heartbeat] = Deferred(lambda d: self._alive.remove(d))
+        if session.gate is None:
+            waiting.callback(self)
+        else:
+            self._alive.append(waiting)
+        return waiting
+
+    def when_gone(self) -> Deferred[None]:
+        """Fires when the transport is gone."""
+        waiting: Deferred[None] = Deferred(lambda d: self._gone.remove(d))
+        if self._over:
+            waiting.callback(None)
+        else:
+            self._gone.append(waiting)
+        return waiting
+
+    def events(self) -> EventStream:
+        """The changes from now on, for ``async for``; ends after Dead, Left or Refused."""
+        stream = EventStream(self._streams)
+        if self._over:
+            stream.close()
+        return stream
+
+    def leave(self, reason: str = "") -> Deferred[None]:
+        """Say BYE 0. Fires when the transport is gone, which takes a second at most, whatever the path does."""
+        driver = self._driver
+        now = driver.seconds()
+        driver.session.bye(LEAVING, reason, now)
+        driver.attend(now)
+        return self.when_gone()
+
+    def abort(self) -> None:
+        """End the connection now, without a word."""
+        self._driver.abort()
+
+    def progress(self, done: int, queued: int) -> None:
+        """Tell how much work was done and how much waits: if some waits and none moves, the peer sees us STUCK.
+
+        :raises NotConnected: this connection's account comes from a state source of the application
+        """
+        if self._source is None:
+            raise NotConnected("progress is told by the state source that was given")
+        self._source.progress(done, queued)
+
+    # -- told by the driver and its protocol
+
+    def _follow(self, event: Event) -> None:
+        if isinstance(event, RoundTrip):
+            ping = self._pings.pop(event.number, None)
+            if ping is not None and event.seconds is not None:
+                ping.callback(event.seconds)
+            elif ping is not None:
+                ping.errback(Failure(PingLost("a later question was answered and this one was not")))
+            return
+        for stream in tuple(self._streams):
+            stream.put(event)
+        if self._driver.session.gate is None and self._alive:
+            alive, self._alive = self._alive, []
+            for waiting in alive:
+                waiting.callback(self)
+
+    def ended(self) -> None:
+        """The transport is gone: settle everybody who waits. The protocol calls it once."""
+        self._over = True
+        reason = reason_for(self._driver.session)
+        pings, self._pings = self._pings, {}
+        for ping in pings.values():
+            ping.errback(reason)
+        alive, self._alive = self._alive, []
+        for waiting in alive:
+            waiting.errback(reason)
+        gone, self._gone = self._gone, []
+        for one in gone:
+            one.callback(None)
+        for stream in tuple(self._streams):
+            stream.close()
+
+
+class EventStream:
+    """An async iterator over events. A class and no async generator: ``break`` lets go of it at once (facts R9)."""
+
+    def __init__(self, registered: list[EventStream]) -> None:
+        self._events: deque[Event] = deque()
+        self._dropped = 0
+        self._waiting: Deferred[None] | None = None
+        self._closed = False
+        self._registered = registered
+        registered.append(self)
+
+    def put(self, event: Event) -> None:
+        """One more; over 256 that nobody took, it is only counted."""
+        if len(self._events) >= MOST_WAITING:
+            self._dropped += 1
+            return
+        if self._dropped:
+            self._events.append(Dropped(event.at, self._dropped))
+            self._dropped = 0
+        self._events.append(event)
+        if isinstance(event, (Dead, Left, Refused)):
+            self.close()
+        self._awake()
+
+    def close(self) -> None:
+        """No more will come; what is waiting can still be read."""
+        self._closed = True
+        if self in self._registered:
+            self._registered.remove(self)
+        self._awake()
+
+    def _awake(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
+
+    def __aiter__(self) -> EventStream:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._events:
+            if self._closed:
+                raise StopAsyncIteration
+            self._waiting = Deferred()
+            await self._waiting
+        return self._events.popleft()
+
+
+def _failed(error: BaseException) -> Deferred[Any]:
+    failed: Deferred[Any] = Deferred()
+    failed.errback(Failure(error))
+    return failed
+
+
+def _failed_with(seconds: float) -> Any:
+    raise DeadlineExpired(f"no answer within {seconds:g} s; the connection goes on")

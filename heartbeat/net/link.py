@@ -1,0 +1,277 @@
+"""What a transport lets us do and see, chosen by its type and never by its attributes.
+
+``ProtocolWrapper.__getattr__`` makes every wrapper look like a socket, TLS included; a direct write through one of
+those would put a frame in clear on the wire. So :func:`link_for` knows the types that it may look through, and all
+else is opaque: written to, and not seen into.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from twisted.internet import error, tcp
+from twisted.internet.interfaces import IPullProducer
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from zope.interface import Interface, implementer
+
+from heartbeat.liveness.evidence import Ending, Evidence
+from heartbeat.net import kernel
+
+if TYPE_CHECKING:
+    import socket
+
+    from twisted.python.failure import Failure
+
+    from heartbeat.net.turns import Turns
+
+# include/net/tcp_states.h
+TCP_CLOSE: Final = 7
+
+__all__ = ["ILinkSource", "Link", "OpaqueLink", "TcpLink", "TlsLink", "link_for"]
+
+
+class Link(Protocol):
+    """The face that a pulse sees of a transport."""
+
+    exact: bool
+    """Whether :meth:`drained` knows that the kernel has the bytes, or guesses it."""
+
+    def write(self, data: bytes) -> bool:
+        """Write, in order. True: the kernel has all of it. False: call :meth:`drained`."""
+
+    def drained(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` once, when user space is empty."""
+
+    def look(self, now: float) -> Evidence:
+        """What can be observed now."""
+
+    def arrived_at(self, now: float) -> float | None:
+        """When the newest data reached the kernel, monotonic seconds; None if it cannot say."""
+
+    def pause(self) -> None:
+        """Stop reading."""
+
+    def resume(self) -> None:
+        """Read again."""
+
+    def close(self) -> None:
+        """Close gracefully; whoever calls this bounds it with :meth:`abort`."""
+
+    def abort(self) -> None:
+        """End it now, whatever is unsent. Once: further calls do nothing."""
+
+    def ending(self, reason: Failure, now: float) -> Ending:
+        """How the transport ended, from what ``connectionLost`` was given."""
+
+
+class ILinkSource(Interface):
+    """A transport that brings its own link (the simulated ones do)."""
+
+    def heartbeat_link() -> Link:
+        """The link of this transport."""
+
+
+class OpaqueLink:
+    """Any transport: written to, not seen into. Two turns after a write the kernel probably has it."""
+
+    __slots__ = ("_aborted", "_paused", "_turns", "exact", "transport")
+
+    def __init__(self, transport: Any, turns: Turns) -> None:
+        self.transport = transport
+        self.exact = False
+        self._turns = turns
+        self._aborted = False
+        self._paused = False
+
+    def write(self, data: bytes) -> bool:
+        """Write, in order."""
+        self.transport.write(data)
+        return False
+
+    def drained(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` after two turns."""
+        self._turns.after_two(callback)
+
+    def look(self, now: float) -> Evidence:
+        """Only whether we read."""
+        return Evidence(now, reading=not self._paused)
+
+    def arrived_at(self, now: float) -> float | None:
+        """It cannot say."""
+        return None
+
+    def pause(self) -> None:
+        """Stop reading, if this transport can."""
+        self._paused = True
+        pause = getattr(self.transport, "pauseProducing", None)
+        if pause is not None:
+            pause()
+
+    def resume(self) -> None:
+        """Read again."""
+        self._paused = False
+        resume = getattr(self.transport, "resumeProducing", None)
+        if resume is not None:
+            resume()
+
+    def close(self) -> None:
+        """Close gracefully."""
+        self.transport.loseConnection()
+
+    def abort(self) -> None:
+        """End it now; a transport that cannot abort is closed."""
+        if not self._aborted:  # a second abort of a TLS transport raises
+            self._aborted = True
+            getattr(self.transport, "abortConnection", self.transport.loseConnection)()
+
+    def ending(self, reason: Failure, now: float) -> Ending:
+        """A clean end is proved; all else is not."""
+        if self._aborted or reason.check(error.ConnectionAborted):
+            return Ending("aborted")
+        return Ending("eof" if reason.check(error.ConnectionDone) else "error")
+
+
+class TcpLink(OpaqueLink):
+    """A ``tcp.Connection`` (or UNIX socket) of which our protocol is the only writer: straight to the socket."""
+
+    __slots__ = ("_ended", "_queued", "socket")
+
+    def __init__(self, transport: tcp.Connection, turns: Turns) -> None:
+        super().__init__(transport, turns)
+        self.exact = True
+        self.socket: socket.socket = transport.socket
+        self._queued = False  # user space holds something: what comes now must wait behind it
+        self._ended: Evidence | None = None
+        transport.connectionLost = self._lost  # on this one instance only; gone when it was called
+
+    def write(self, data: bytes) -> bool:
+        """``socket.send`` where nothing waits before it; what the kernel does not take goes to the transport."""
+        transport = self.transport
+        if not self._queued and transport.connected and not transport.TLS:
+            try:
+                sent = self.socket.send(data)
+            except OSError:  # full, or dead: the transport finds out by itself in its next doWrite
+                sent = 0
+            if sent == len(data):
+                return True
+            data = data[sent:]
+        if not transport.TLS:
+            self._queued = True
+        transport.write(data)
+        return False
+
+    def drained(self, callback: Callable[[], None]) -> None:
+        """Exact: Twisted asks a pull producer for more when user space is empty."""
+        if self.transport.TLS or not self.transport.connected:
+            self._turns.after_two(callback)
+            return
+        self._queued = True
+        _tell_when_empty(self.transport, lambda: self._emptied(callback), self._turns)
+
+    def _emptied(self, callback: Callable[[], None]) -> None:
+        self._queued = False
+        callback()
+
+    def look(self, now: float) -> Evidence:
+        """Everything that the kernel can say."""
+        return kernel.look(self.socket, now, reading=not self._paused)
+
+    def arrived_at(self, now: float) -> float | None:
+        """From ``tcpi_last_data_recv``."""
+        info = kernel.tcp_info(self.socket)
+        return None if info is None or info.last_data_recv is None else now - info.last_data_recv
+
+    def _lost(self, reason: Failure) -> None:
+        """In the place of the transport's own ``connectionLost``: the descriptor is still open, and Twisted is about
+        to drop the errno and close it (facts R6)."""
+        del self.transport.connectionLost
+        self._ended = kernel.look(self.socket, 0.0)
+        self.transport.connectionLost(reason)
+
+    def ending(self, reason: Failure, now: float) -> Ending:
+        """FIN, RST or something else, as far as the kernel proves it."""
+        ending = super().ending(reason, now)
+        seen = None if self._ended is None else replace(self._ended, at=now)
+        if seen is None or seen.tcp is None or ending.how != "error":
+            return Ending(ending.how, seen)
+        # After a RST the connection is closed with nothing retransmitted; after a timeout of the kernel's own the
+        # counters of its attempts are still there (facts K2e).
+        reset = seen.tcp.state == TCP_CLOSE and not seen.tcp.retransmits and not seen.tcp.probes
+        return Ending("reset" if reset else "error", seen)
+
+
+class TlsLink(OpaqueLink):
+    """TLS made by an endpoint: written to through the TLS layer, seen into through the socket below it."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, transport: TLSMemoryBIOProtocol, turns: Turns) -> None:
+        super().__init__(transport, turns)
+        self._raw: Any = transport.transport
+
+    def drained(self, callback: Callable[[], None]) -> None:
+        """The TLS layer gathers small writes for a turn; after that, the raw transport knows when it is empty."""
+        raw = self._raw
+        if isinstance(raw, tcp.Connection):
+            self._turns.after_two(lambda: _tell_when_empty(raw, callback, self._turns))
+        else:
+            self._turns.after_two(callback)
+
+    def look(self, now: float) -> Evidence:
+        """What the kernel says of the socket below; ``unread`` counts ciphertext."""
+        sock = getattr(self._raw, "socket", None) if isinstance(self._raw, tcp.Connection) else None
+        if sock is None:
+            return super().look(now)
+        return kernel.look(sock, now, reading=not self._paused)
+
+    def arrived_at(self, now: float) -> float | None:
+        """From ``tcpi_last_data_recv`` of the socket below."""
+        info = self.look(now).tcp
+        return None if info is None or info.last_data_recv is None else now - info.last_data_recv
+
+
+@implementer(IPullProducer)
+class _Told:
+    """A pull producer that produces nothing: it is asked for more exactly when user space is empty."""
+
+    __slots__ = ("_callback", "_first", "_transport")
+
+    def __init__(self, transport: Any, callback: Callable[[], None]) -> None:
+        self._transport = transport
+        self._callback: Callable[[], None] | None = callback
+        self._first = True
+
+    def resumeProducing(self) -> None:
+        """The first call is the registration itself."""
+        if self._first:
+            self._first = False
+            return
+        self._transport.unregisterProducer()
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback()
+
+    def stopProducing(self) -> None:
+        """The connection is gone; nobody needs to be told."""
+        self._callback = None
+
+
+def _tell_when_empty(transport: Any, callback: Callable[[], None], turns: Turns) -> None:
+    try:
+        transport.registerProducer(_Told(transport, callback), False)
+    except RuntimeError:  # the application owns the producer slot
+        turns.after_two(callback)
+
+
+def link_for(transport: Any, turns: Turns, protocol: Any) -> Link:
+    """The link for a transport that ``protocol`` was connected to."""
+    if ILinkSource.providedBy(transport):
+        link: Link = transport.heartbeat_link()
+        return link
+    if isinstance(transport, tcp.Connection) and not transport.TLS and transport.protocol is protocol:
+        return TcpLink(transport, turns)
+    if isinstance(transport, TLSMemoryBIOProtocol):
+        return TlsLink(transport, turns)
+    return OpaqueLink(transport, turns)

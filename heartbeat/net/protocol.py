@@ -1,0 +1,266 @@
+"""Heartbeat-only connections: the protocol, and the factory of an acceptor."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IHandshakeListener, IProtocol, ISSLTransport, ITCPTransport, ITransport
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from heartbeat.config import HeartbeatConfig
+from heartbeat.interfaces import IStateSource
+from heartbeat.liveness.counters import Counters
+from heartbeat.net.address import counted_as, shown
+from heartbeat.net.driver import Driver, House
+from heartbeat.net.heartbeat import Heartbeat
+from heartbeat.net.kernel import apply_options
+from heartbeat.net.link import link_for
+from heartbeat.net.listening import call, wants_round_trips
+from heartbeat.net.reasons import reason_for
+from heartbeat.net.roll import Roll
+from heartbeat.net.wheel import Wheel, wheel_for
+from heartbeat.session.session import Session
+from heartbeat.session.source import ConfigSource
+
+__all__ = ["HeartbeatFactory", "HeartbeatProtocol"]
+
+DRAINING: Final = 1  # BYE codes
+SERVER_FULL: Final = 10
+NONCE_BYTES: Final = 16
+
+
+@implementer(IHandshakeListener)
+class HeartbeatProtocol(Protocol):
+    """One heartbeat-only connection.
+
+    :ivar driver: drives it, None until it is connected
+    """
+
+    driver: Driver | None = None
+    _heartbeat: Heartbeat | None = None
+    _inner: IProtocol | None = None
+
+    def __init__(self, factory: HeartbeatFactory) -> None:
+        self.factory: HeartbeatFactory = factory
+
+    @property
+    def heartbeat(self) -> Heartbeat:
+        """The handle of this connection, made when it is first asked for. Only while or after it is connected."""
+        if self._heartbeat is None:
+            assert self.driver is not None, "not connected yet"
+            source = self.factory.source
+            own = source if isinstance(source, ConfigSource) else None
+            self._heartbeat = Heartbeat(self.driver, self.factory.reactor, own)
+        return self._heartbeat
+
+    def connectionMade(self) -> None:
+        """Begin; on TLS a connector waits for the handshake."""
+        self.driver = self.factory.drive(self)
+        self.dataReceived = self.driver.received  # type: ignore[method-assign]  # one call less on every beat
+        if not ISSLTransport.providedBy(self.transport):
+            self.handshakeCompleted()
+
+    def handshakeCompleted(self) -> None:
+        """The transport is ready: a connector speaks first."""
+        if self.driver is not None:
+            self.factory.ready(self.driver)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The transport is gone."""
+        driver = self.driver
+        if driver is None:
+            return
+        driver.lost(reason)
+        if self._heartbeat is not None:
+            self._heartbeat.ended()
+        inner, self._inner = self._inner, None
+        if inner is not None:
+            inner.connectionLost(reason_for(driver.session))
+        del self.dataReceived
+
+    def adopt(self, inner: IProtocol, face: ITransport) -> None:
+        """Behind the gate: this protocol lives and ends with the connection."""
+        self._inner = inner
+        inner.makeConnection(face)
+
+
+class HeartbeatFactory(Factory, House):
+    """Accepts heartbeat connections; give it to any server endpoint.
+
+    :param config: of this end; replaceable, new connections use the new one
+    :param listener: an IHeartbeatListener
+    :param reactor: None: the installed one
+    :param seconds: the monotonic clock; None: ``heartbeat.net.clocks`` chooses
+    :param state: an IStateSource; None: services and meta of the configuration
+    :param node: the name of this server
+    :param max_connections: more are told BYE 10; None: no limit
+    :param max_per_address: of one IPv4 address or one IPv6 /64; None: no limit
+
+    :ivar rtt_counts: all round trips of all connections, counted
+    """
+
+    noisy = False
+    connector = False
+
+    def __init__(
+        self,
+        config: HeartbeatConfig | None = None,
+        listener: Any = None,
+        *,
+        reactor: Any = None,
+        seconds: Callable[[], float] | None = None,
+        state: IStateSource | None = None,
+        node: str = "",
+        max_connections: int | None = None,
+        max_per_address: int | None = None,
+    ) -> None:
+        if reactor is None:
+            from twisted.internet import reactor
+        self.config = config if config is not None else HeartbeatConfig()
+        self.listener = listener
+        self.reactor: Any = reactor
+        self.node = node
+        self.max_connections = max_connections
+        self.max_per_address = max_per_address
+        self.wheel: Wheel = wheel_for(reactor, seconds)
+        self.source: Any = state if state is not None else ConfigSource(self.config, self.wheel.seconds)
+        self.rtt_counts = Counters()
+        self._drivers: set[Driver] = set()
+        self._addresses: Counter[str] = Counter()
+        self._roll = Roll(self.wheel)
+        self._unix = 0
+        self._farewell: str | None = None  # the reason of the BYE 1 for all who come while we drain
+        self._drained: list[Deferred[None]] = []
+
+    def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:
+        """A protocol for one connection."""
+        return HeartbeatProtocol(self)
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._drivers)
+
+    # -- one connection
+
+    def drive(self, protocol: HeartbeatProtocol) -> Driver:
+        """Put a session on a transport."""
+        transport: Any = protocol.transport
+        wheel = self.wheel
+        now = wheel.seconds()
+        address = shown(transport.getPeer())
+        session = Session(
+            self.config,
+            wheel.attention,
+            now,
+            connector=self.connector,
+            nonce=secrets.token_hex(NONCE_BYTES),
+            draw=random.random,
+            clocks=wheel.clocks,
+            source=self.source,
+            name=f"~{address}" if address else self._unix_name(),
+            address=address,
+            transport=_kind(transport),
+            node=self.node,
+            rtt_counts=self.rtt_counts,
+        )
+        session.beats.wants_round_trips = wants_round_trips(self.listener)
+        link = link_for(transport, wheel.turns, protocol)
+        if ITCPTransport.providedBy(transport) and hasattr(link, "socket"):
+            apply_options(link.socket, self.config.kernel)
+        driver = Driver(session, wheel, link, self)
+        self._drivers.add(driver)
+        return driver
+
+    def ready(self, driver: Driver) -> None:
+        """The transport is ready: an acceptor checks its limits."""
+        now = self.wheel.seconds()
+        driver.address = counted_as(driver.link.transport.getPeer())
+        self._addresses[driver.address] += 1
+        if self._farewell is not None:
+            driver.session.bye(DRAINING, self._farewell, now)
+        elif self.max_connections is not None and len(self._drivers) > self.max_connections:
+            driver.session.bye(SERVER_FULL, "this server is full", now)
+        elif self._too_many(driver.address):
+            driver.session.bye(SERVER_FULL, "too many connections from your address", now)
+        driver.attend(now)
+
+    def _too_many(self, address: str) -> bool:
+        most = self.max_per_address
+        return most is not None and address != "" and self._addresses[address] > most
+
+    def _unix_name(self) -> str:
+        self._unix += 1
+        return f"unix#{self._unix}"
+
+    # -- House
+
+    def applies(self, driver: Driver, now: float) -> None:
+        """A HELLO waits."""
+        if driver.session.applicant is not None and driver.session.applicant.id is None:
+            driver.session.admit(now, "")
+        else:
+            self._roll.applies(driver, now)
+
+    def opened(self, driver: Driver, now: float) -> None:
+        """A gate opened."""
+        self._roll.opened(driver)
+        if self.listener is not None:
+            call(self.listener, "joined", driver.session.peer)
+
+    def ended(self, driver: Driver, now: float) -> None:
+        """A connection is gone."""
+        self._drivers.discard(driver)
+        self._roll.ended(driver)
+        if driver.address:
+            self._addresses[driver.address] -= 1
+            if self._addresses[driver.address] <= 0:
+                del self._addresses[driver.address]
+        if not self._drivers:
+            self._fire_drained()
+
+    # -- all connections
+
+    def drain(self, timeout: float, after_ms: int | None = None) -> Deferred[None]:
+        """Say BYE 1 to all and to whoever comes from now on; fires when all are gone.
+
+        :param timeout: seconds after which the rest is aborted
+        :param after_ms: tells the peers when to come back
+        """
+        self._farewell = "draining" if after_ms is None else f"after={after_ms} draining"
+        now = self.wheel.seconds()
+        for driver in tuple(self._drivers):
+            driver.session.bye(DRAINING, self._farewell, now)
+            driver.attend(now)
+        drained: Deferred[None] = Deferred()
+        self._drained.append(drained)
+        if not self._drivers:
+            self._fire_drained()
+        else:
+            late = self.reactor.callLater(timeout, self.abort_all)
+            drained.addBoth(lambda result: (late.active() and late.cancel(), result)[1])
+        return drained
+
+    def abort_all(self) -> None:
+        """End every connection now."""
+        for driver in tuple(self._drivers):
+            driver.abort()
+
+    def _fire_drained(self) -> None:
+        drained, self._drained = self._drained, []
+        for waiting in drained:
+            waiting.callback(None)
+
+
+def _kind(transport: Any) -> str:
+    if ISSLTransport.providedBy(transport):
+        return "tls"
+    family = getattr(transport, "addressFamily", None)
+    return "unix" if family is not None and family.name == "AF_UNIX" else "tcp"

@@ -1,0 +1,110 @@
+"""One judge, one link, one place in the wheel: wakes the judge, puts its questions, brings evidence, reads the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from heartbeat.liveness.need import ASK, ASK_AND_LOOK, JUDGE, LOOK, Need
+from heartbeat.liveness.states import FINAL
+
+if TYPE_CHECKING:
+    from heartbeat.liveness.evidence import Evidence
+    from heartbeat.liveness.beats import Beats
+    from heartbeat.liveness.liveness import Liveness
+    from heartbeat.net.link import Link
+    from heartbeat.net.wheel import Wheel
+
+__all__ = ["Pulse"]
+
+
+class Pulse:
+    """Drives a judge that has no frames: a Beats over a foreign framing, or a bare Liveness.
+
+    :param wheel: of the reactor
+    :param judge: asked what it needs
+    :param link: of the connection
+    :param ask: puts one question in the framing at hand; False: that is impossible now
+    :param decided: called once, when the judge is in a final state; it acts, this does not
+
+    Call :meth:`start`; after every call to the judge, :meth:`attend`; and :meth:`stop` when the connection is gone.
+    """
+
+    __slots__ = ("__weakref__", "_ask", "_decided", "judge", "link", "place", "tick", "wheel")
+
+    def __init__(
+        self,
+        wheel: Wheel,
+        judge: Beats | Liveness,
+        link: Link,
+        ask: Callable[[float], bool] | None = None,
+        decided: Callable[[], None] | None = None,
+    ) -> None:
+        self.wheel = wheel
+        self.judge = judge
+        self.link = link
+        self.tick = self.place = -1
+        self._ask = ask
+        self._decided = decided
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self.wheel.watched += 1
+        self.attend(self.wheel.seconds())
+
+    def stop(self) -> None:
+        """Watch no more. Twice is once."""
+        if self._decided is not None or self._ask is not None:
+            self._ask = self._decided = None
+            self.wheel.watched -= 1
+        self.wheel.remove(self)
+
+    def attend(self, now: float) -> None:
+        """Something was told to the judge: read its verdict, and see whether it wants to wake earlier."""
+        if self.judge.state in FINAL:
+            decided = self._decided
+            self.stop()
+            if decided is not None:
+                decided()
+            return
+        at = self.judge.next_timer()
+        if at is not None:
+            self.wheel.put(self, at)
+
+    def wake(self, now: float) -> float | None:
+        """The wheel's call."""
+        self.serve(self.judge.handle_timer(now), now)
+        return None if self.judge.state in FINAL else self.judge.next_timer()
+
+    def serve(self, need: Need, now: float) -> None:
+        """Do what the judge needs."""
+        if need is ASK or need is ASK_AND_LOOK:
+            self._put_question(now)
+        if need is LOOK or need is ASK_AND_LOOK:
+            self.judge.observe(self.look(now), now)
+        elif need is JUDGE:
+            self.wheel.judging.append(self)
+        if self.judge.state in FINAL:
+            self.attend(now)
+
+    def judge_now(self, now: float, crowded: bool) -> None:
+        """All that are due in this turn are known."""
+        if crowded and self.judge.doubt(now) is ASK:
+            self._put_question(now)
+        else:
+            self.judge.observe(self.look(now), now)
+        self.attend(now)
+
+    def look(self, now: float) -> Evidence:
+        """The evidence of the link."""
+        return replace(self.link.look(now), handed_over="exact" if self.link.exact else "guess")
+
+    def _put_question(self, now: float) -> None:
+        if self._ask is None or not self._ask(now):
+            return
+        self.judge.asked(now)
+        self.link.drained(self._handed_over)
+
+    def _handed_over(self) -> None:
+        self.judge.handed_over(self.wheel.seconds())

@@ -1,0 +1,73 @@
+"""What reaches a ``connectionLost``: always one of Twisted's reasons as well as one of ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.python.failure import Failure
+
+from heartbeat.errors import HeartbeatError, PeerRefused, PeerUnresponsive, TermsRefused
+from heartbeat.liveness.states import State
+from heartbeat.session.byes import BYE_DETAILS
+
+if TYPE_CHECKING:
+    from heartbeat.liveness.beats import Beats
+    from heartbeat.liveness.evidence import Evidence
+    from heartbeat.session.session import Session
+
+__all__ = ["PeerLeft", "RefusedConnection", "RefusedTerms", "UnresponsiveConnection", "reason_for", "refusal"]
+
+
+class UnresponsiveConnection(PeerUnresponsive, ConnectionLost):
+    """The peer is dead: a ``ConnectionLost`` with :attr:`cause` and :attr:`evidence`."""
+
+    def __init__(self, cause: str, evidence: Evidence | None = None) -> None:
+        PeerUnresponsive.__init__(self, cause, evidence)
+
+    def __str__(self) -> str:
+        return f"the peer is dead: {self.cause}"
+
+
+class PeerLeft(HeartbeatError, ConnectionDone):
+    """BYE 0, 1, 7 or 12, of either end: a ``ConnectionDone``.
+
+    :ivar detail: ``leaving``, ``draining``, ``superseded`` or ``age``
+    """
+
+    def __init__(self, detail: str) -> None:
+        HeartbeatError.__init__(self, detail)
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"the connection was left: {self.detail}"
+
+
+class RefusedConnection(PeerRefused, ConnectionLost):
+    """The gate never opened: a ``ConnectionLost`` with :attr:`cause` and :attr:`reason`."""
+
+    def __init__(self, cause: str, reason: str = "") -> None:
+        PeerRefused.__init__(self, cause, reason)
+
+    def __str__(self) -> str:
+        return f"the connection was refused: {self.cause}" + (f" ({self.reason})" if self.reason else "")
+
+
+class RefusedTerms(RefusedConnection, TermsRefused):
+    """... because no common terms were found."""
+
+
+def refusal(cause: str, reason: str) -> RefusedConnection:
+    """The exception for a gate that did not open."""
+    return (RefusedTerms if cause == "terms_refused" else RefusedConnection)(cause, reason)
+
+
+def reason_for(session: Session) -> Failure:
+    """The reason for the end of a session that is in a final state."""
+    beats: Beats = session.beats
+    if beats.state is State.DEAD:
+        return Failure(UnresponsiveConnection(beats.cause or "unattributed", beats.evidence))
+    bye = session.farewell or session.said
+    if beats.state is State.REFUSED:
+        return Failure(refusal(beats.cause or "unattributed", bye.reason if bye is not None else ""))
+    return Failure(PeerLeft(BYE_DETAILS.get(bye.code, "leaving") if bye is not None else "leaving"))

@@ -1,0 +1,117 @@
+"""Who is connected under which id: one live connection per id, in the order in which gates would open (wire.md §4)."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Final
+
+from heartbeat.liveness.evidence import Evidence
+from heartbeat.liveness.states import FINAL
+from heartbeat.session.session import Parting
+
+if TYPE_CHECKING:
+    from heartbeat.net.driver import Driver
+    from heartbeat.net.wheel import Wheel
+
+__all__ = ["Roll"]
+
+ID_IN_USE: Final = 6  # the BYE code
+# The older connection has this long to show a sign of life, however slow its path is.
+LONGEST_WAIT: Final = 2.0
+# ... and is looked at this often, so that a newcomer hears soon.
+GLANCE: Final = 0.05
+# A session's id: 64 random bits are enough to never meet twice, and short enough to be read out.
+SESSION_BYTES: Final = 8
+
+
+class Roll:
+    """The named connections of one factory."""
+
+    def __init__(self, wheel: Wheel) -> None:
+        self._wheel = wheel
+        self._drivers: dict[str, Driver] = {}
+        self._contests: dict[str, Contest] = {}
+
+    def applies(self, driver: Driver, now: float) -> None:
+        """A HELLO was read: admit it, or let it wait for the older connection of that id."""
+        name = driver.session.peer.id
+        contest = self._contests.get(name)
+        if contest is not None:
+            if driver not in contest.newcomers:
+                contest.newcomers.append(driver)
+            return
+        older = self._drivers.get(name)
+        if older is None or older is driver:
+            driver.session.admit(now, secrets.token_hex(SESSION_BYTES))
+            return
+        self._contests[name] = contest = Contest(self, name, older, driver, now)
+        self._wheel.put(contest, now + GLANCE)
+
+    def opened(self, driver: Driver) -> None:
+        """The gate of a connection opened."""
+        if driver.session.peer.session:
+            self._drivers[driver.session.peer.id] = driver
+
+    def ended(self, driver: Driver) -> None:
+        """A connection is gone."""
+        name = driver.session.peer.id
+        if self._drivers.get(name) is driver:
+            del self._drivers[name]
+        contest = self._contests.get(name)
+        if contest is None:
+            return
+        if driver in contest.newcomers:
+            contest.newcomers.remove(driver)
+        if contest.older is driver:
+            contest.settle(self._wheel.seconds(), alive=False)
+        elif not contest.newcomers:
+            self._close(contest)
+
+    def _close(self, contest: Contest) -> None:
+        self._contests.pop(contest.name, None)
+        self._wheel.remove(contest)
+
+
+class Contest:
+    """Newcomers that wait while the older connection of their id shows whether it lives. One PING, however many wait."""
+
+    def __init__(self, roll: Roll, name: str, older: Driver, newcomer: Driver, now: float) -> None:
+        self.name = name
+        self.older = older
+        self.newcomers = [newcomer]
+        self.tick = self.place = -1
+        self._roll = roll
+        self._asked_at = now
+        liveness = older.session.liveness
+        self._wait = min(LONGEST_WAIT, liveness.terms.answer_time(liveness.rtt))
+        older.session.ping(now)
+        older.attend(now)
+
+    def wake(self, now: float) -> float | None:
+        """The wheel's call: look whether anything was heard."""
+        liveness = self.older.session.liveness
+        if liveness.heard_at > self._asked_at:
+            self.settle(now, alive=True)
+        elif liveness.attention.awake(self._asked_at, now, self._wait / 8) >= self._wait:
+            self.settle(now, alive=False)
+        else:
+            return now + GLANCE
+        return None
+
+    def settle(self, now: float, *, alive: bool) -> None:
+        """The older one lives: the newcomers hear BYE 6. Else it is dead, and the first of them comes in."""
+        self._roll._close(self)
+        older, self.newcomers, waiting = self.older, [], self.newcomers
+        if not alive and older.session.beats.state not in FINAL:
+            evidence = Evidence(now, detail="no answer while another connection asked for its id")
+            older.session.liveness.condemn("unattributed", now, evidence)
+            older.attend(now)
+        for newcomer in waiting:
+            if newcomer.session.parting is not Parting.STAY:
+                continue
+            if alive:
+                newcomer.session.bye(ID_IN_USE, "this id is connected", now)
+            else:
+                newcomer.session.admit(now, secrets.token_hex(SESSION_BYTES))
+                alive = True
+            newcomer.attend(now)

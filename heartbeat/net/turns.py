@@ -1,0 +1,47 @@
+"""When the kernel probably has what was written: two turns of the reactor later, so that a poll lies between.
+
+For transports that do not say when user space is empty. One list for all connections of a turn, never a call for
+each: a ``callLater(0)`` from an I/O callback runs before the poll that sends, hence two in a row (``facts`` R1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["Turns"]
+
+
+class Turns:
+    """Calls back after two turns.
+
+    :param reactor: gives the reactor, or None when it is gone
+    """
+
+    __slots__ = ("_calls", "_first", "_reactor", "_second")
+
+    def __init__(self, reactor: Callable[[], Any]) -> None:
+        self._reactor = reactor
+        self._first: list[Callable[[], None]] = []
+        self._second: list[Callable[[], None]] = []
+        self._calls = False
+
+    def after_two(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when two turns have gone by. What it raises is the caller's fault."""
+        self._first.append(callback)
+        if not self._calls:
+            self._calls = True
+            self._next_turn()
+
+    def _turn(self) -> None:
+        due, self._second, self._first = self._second, self._first, []
+        self._calls = bool(self._second)
+        if self._calls:
+            self._next_turn()
+        for callback in due:
+            callback()
+
+    def _next_turn(self) -> None:
+        reactor = self._reactor()
+        if reactor is not None:
+            reactor.callLater(0, self._turn)

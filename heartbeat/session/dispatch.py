@@ -1,0 +1,93 @@
+"""Which part of a session owns which frame. Every complete frame is a sign of life; most of them are paid for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from heartbeat.errors import PeerViolation
+from heartbeat.session.greeting import parse_hello
+from heartbeat.wire.frames import Ack, Bye, Data, Hello, Ping, Stalled, State, Sync, SyncAck, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from heartbeat.session.session import Session
+    from heartbeat.wire.frames import Frame
+
+__all__ = ["take"]
+
+
+def take(session: Session, frame: Frame, now: float, arrived: float | None) -> None:
+    """Give a frame, whose place the decoder has checked, to its owner. Raises PeerViolation."""
+    if type(frame) is Bye:
+        session.parted(frame, now)
+        return
+    if session.gate is not None:
+        if type(frame) is Hello:
+            session.greeted(parse_hello(frame.body), now)
+            return
+        session.bared(now)
+    elif type(frame) is Ack:
+        session.acknowledged(frame.seq, frame.ts, now, arrived)
+        return
+    _OWNERS[type(frame)](session, frame, now)
+    session.liveness.heard(now, beat=type(frame) is Ping)
+
+
+def _ping(session: Session, frame: Ping, now: float) -> None:
+    session.tally.pings_in += 1
+    session.reply(Ack(frame.seq, frame.ts).encode())
+    if now >= session.syncs.due:
+        session.reply(session.syncs.compose(now))
+    session.spend(now)
+
+
+def _sync(session: Session, frame: Sync, now: float) -> None:
+    answer, event = session.syncs.received(frame, session.peer, now)
+    session.reply(answer)
+    session.place()
+    session.liveness.works(session.peer.report.stuck, now)
+    if event is not None:
+        session.liveness.note(event)
+    session.spend(now)
+
+
+def _sync_ack(session: Session, frame: SyncAck, now: float) -> None:
+    matches, state = session.syncs.acknowledged(frame)
+    session.reply(state)
+    if not matches:
+        session.spend(now)
+
+
+def _state(session: Session, frame: State, now: float) -> None:
+    session.liveness.note(session.syncs.stated(frame.body, session.peer, now))
+    session.place()
+
+
+def _stalled(session: Session, frame: Stalled, now: float) -> None:
+    session.beats.grant(frame.ms / 1000.0, now)
+    session.spend(now)
+
+
+def _data(session: Session, frame: Data, now: float) -> None:
+    if session.stream is None:
+        raise PeerViolation("DATA was not agreed")
+    session.stream.received(frame.payload)
+    session.place()
+
+
+def _window(session: Session, frame: Window, now: float) -> None:
+    if session.stream is None:
+        raise PeerViolation("WINDOW was not agreed")
+    session.stream.window(frame.credit)
+
+
+_OWNERS: Final[dict[type, Callable[[Session, Any, float], None]]] = {
+    Ping: _ping,
+    Sync: _sync,
+    SyncAck: _sync_ack,
+    State: _state,
+    Stalled: _stalled,
+    Data: _data,
+    Window: _window,
+}

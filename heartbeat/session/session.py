@@ -1,0 +1,372 @@
+"""One connection of ``wire.md``: takes bytes and time, gives bytes and events, and dispatches each frame to its owner.
+
+Theory of operation. A session is a Beats (who judges), a Gate until HELLO was exchanged, Syncs for phase two and,
+where it was agreed, a Stream. It never reads a clock, draws a number or touches a socket; the shell drives it as
+``architecture.md`` says, and after each call reads what it has to send. When a session wants the connection to end
+it says so in :attr:`Session.parting`; the shell acts.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Final
+
+from heartbeat.errors import PeerViolation
+from heartbeat.liveness.beats import Beats
+from heartbeat.liveness.need import ASK, ASK_AND_LOOK, LOOK, NOTHING, Need
+from heartbeat.liveness.peer import Clocks, Peer
+from heartbeat.session.byes import BYE_DETAILS, cause_of
+from heartbeat.session.dispatch import take
+from heartbeat.session.flood import Flood
+from heartbeat.session.gate import BEFORE_ACCEPTOR, BEFORE_CONNECTOR, Agreement, Gate, behind
+from heartbeat.session.stream import Stream
+from heartbeat.session.sync import Syncs
+from heartbeat.wire import frames
+from heartbeat.wire.codec import Decoder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from heartbeat.config import HeartbeatConfig
+    from heartbeat.interfaces import IStateSource
+    from heartbeat.liveness.attention import Attention
+    from heartbeat.liveness.counters import Counters
+    from heartbeat.liveness.evidence import Ending
+    from heartbeat.session.greeting import Hello
+
+__all__ = ["CAPS", "Parting", "Session"]
+
+NEVER: Final = math.inf
+#: The capabilities of a heartbeat-only connection.
+CAPS: Final = ("state", "stalled")
+# After our BYE we read and discard for this long at most, so that no RST overtakes it (wire.md §6).
+LINGER: Final = 1.0
+# BYE codes, and what they say to people.
+IDENTITY_REFUSED: Final = 5
+FLOOD: Final = 9
+CALM_DOWN: Final = "calm down: too many frames"
+NOT_READING: Final = 11
+# STALLED is sent after a stall of more than this share of our interval (wire.md §6).
+STALL_SHARE: Final = 0.5
+
+HEADER: Final = frames.HEADER_SIZE
+PING: Final = frames.PING
+ACK: Final = frames.ACK
+_PING: Final = Struct(">4sHH").pack
+_U16S: Final = Struct(">4xHH").unpack
+
+
+class Parting(Enum):
+    """What a session wants done with its connection."""
+
+    STAY = "nothing: it goes on"
+    LINGER = "a BYE was queued: flush it, read on and discard; abort when handle_timer turns this to ABORT"
+    CLOSE = "close at once, gracefully but bounded"
+    ABORT = "abort"
+
+
+class Session:
+    """Drives one peer over frames.
+
+    :param config: this end's settings
+    :param attention: of the reactor
+    :param now: monotonic seconds
+    :param connector: True for the end that opened the transport; it speaks first, with :meth:`start`
+    :param nonce: 16 bytes as 32 hex digits, from the system's random source, new for each connection
+    :param draw: randomness for the jitter, 0 ≤ x < 1
+    :param clocks: for the view that others have of the peer
+    :param source: our own account of ourselves
+    :param name: what the peer is called until its HELLO gives an id: ``~host:port``
+    :param address: of the peer, ``host:port``
+    :param caps: capabilities that we offer
+
+    An acceptor's session that read a HELLO waits, with :attr:`applicant` set, for :meth:`admit` or :meth:`bye`. The rest
+    of the judge's face (``observe``, ``doubt``, ``handed_over``, ``events``, ``state`` ...) is that of :attr:`beats`.
+
+    :ivar beats: the judge
+    :ivar peer: the view that others have
+    :ivar caps: in force
+    :ivar parting: what is to be done with the connection
+    :ivar farewell: the BYE that the peer said, None if it said none
+    :ivar said: the BYE that we said
+    """
+
+    __slots__ = (
+        "_agreement", "_allowed", "_connector", "_deadline", "_decoder", "_flood", "_out", "_stall_seen", "_swift",
+        "beats", "caps", "farewell", "gate", "liveness", "parting", "peer", "said", "stream", "syncs",
+        "tally",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        config: HeartbeatConfig,
+        attention: Attention,
+        now: float,
+        *,
+        connector: bool,
+        nonce: str,
+        draw: Callable[[], float],
+        clocks: Clocks,
+        source: IStateSource,
+        name: str = "",
+        address: str = "",
+        transport: str = "tcp",
+        node: str = "",
+        caps: tuple[str, ...] = CAPS,
+        rtt_counts: Counters | None = None,
+    ) -> None:
+        self._connector = connector
+        self.beats = Beats(
+            config.detect, attention, now, interval=config.interval, draw=draw, adaptive=config.adaptive,
+            detector=config.detector, gated=True, rtt_counts=rtt_counts,
+        )  # fmt: skip
+        self.liveness = self.beats.liveness
+        self.tally = self.beats.tally
+        self.peer = Peer(self.beats, clocks, id=name, address=address, transport=transport, node=node)
+        self.gate: Gate | None = Gate(config, nonce, caps)
+        self.syncs = Syncs(source)
+        self.caps: frozenset[str] = frozenset()
+        self.stream: Stream | None = None
+        self.parting = Parting.STAY
+        self.farewell: frames.Bye | None = None
+        self.said: frames.Bye | None = None
+        self._agreement: Agreement | None = None
+        self._flood = Flood(config.min_interval, now) if config.min_interval > 0.0 else None
+        self._decoder = Decoder()
+        self._allowed: Mapping[bytes, int] = BEFORE_CONNECTOR if connector else BEFORE_ACCEPTOR
+        self._out = b""
+        self._deadline = now + config.handshake_timeout
+        self._stall_seen = now
+        self._swift = False  # the usual read may be taken without the decoder
+
+    # -- the handshake
+
+    def start(self, now: float, last: Mapping[str, Any] | None = None) -> None:
+        """A connector's first word. ``last``: how our previous connection ended. Next: :meth:`data_to_send`."""
+        if self.gate is not None and self._connector:
+            self._out += self.gate.speak(now, last)
+
+    @property
+    def applicant(self) -> Hello | None:
+        """The HELLO that waits for :meth:`admit`; None if none does."""
+        gate = self.gate
+        return gate.hello if gate is not None and self.parting is Parting.STAY else None
+
+    def admit(self, now: float, session: str, resumed: bool = False) -> None:
+        """The applicant may come in, as this session. What stands behind its HELLO is taken now."""
+        gate, agreement = self.gate, self._agreement
+        if gate is None or gate.hello is None or agreement is None or self.parting is not Parting.STAY:
+            return
+        self._out += gate.answer(agreement, session, resumed)
+        self.peer.session = session if gate.hello.id is not None else ""
+        self._open(gate, agreement, now)
+        self._receive(b"", now, None)
+
+    def greeted(self, hello: Hello, now: float) -> None:
+        """A HELLO was read: an acceptor's waits for :meth:`admit`, a connector's opens the gate."""
+        gate = self.gate
+        assert gate is not None  # its place was checked at its header
+        agreement = gate.read(hello)
+        if hello.id is not None:
+            self.peer.id = hello.id
+        if not self._connector:
+            self._agreement = agreement
+            return
+        self.peer.session = hello.session or ""
+        if gate.said_at is not None and now <= self.liveness.attention.fresh_until:
+            self.beats.rtt.sample(now - gate.said_at, provisional=True)
+        self._open(gate, agreement, now)
+
+    def bared(self, now: float) -> None:
+        """The first frame was a PING: a bare peer, judged by our own configuration."""
+        gate = self.gate
+        assert gate is not None  # its place was checked at its header
+        if gate.config.bare == "refuse":
+            raise PeerViolation("a HELLO is required here", IDENTITY_REFUSED)
+        self.peer.bare = True
+        self._open(gate, gate.agree(None), now)
+
+    def _open(self, gate: Gate, agreement: Agreement, now: float) -> None:
+        self.gate = self._agreement = None
+        self.caps = agreement.caps
+        self.syncs.agree(agreement.sync, "state" in agreement.caps)
+        if "data" in agreement.caps:
+            self.stream = Stream(gate.config.max_data, agreement.max_data)
+        self.beats.pace(agreement.ours.interval, agreement.floor)
+        self.beats.opened(now, agreement.theirs, at_once=self._connector)
+        self._deadline = NEVER
+        self.place()
+
+    # -- bytes
+
+    def receive_data(self, data: bytes, now: float, arrived: float | None = None) -> bool:
+        """Take what was read. ``arrived``: when the kernel got it, given when we were late to read it.
+
+        Next: :meth:`data_to_send`. True: look at :meth:`events`, :attr:`applicant`, :attr:`parting`, :attr:`state` and
+        :meth:`next_timer`, too; on the hot path it is False.
+        """
+        if self._swift and len(data) == HEADER:  # one PING or one ACK, whole: the usual read
+            magic = data[:4]
+            if magic == PING:
+                if self._flood is not None and self._flood.spend(now):
+                    self.bye(FLOOD, CALM_DOWN, now)
+                    return True
+                liveness = self.liveness
+                liveness.heard_at = now
+                if liveness.suspicion is not None:
+                    liveness.refute(now)
+                self.tally.pings_in += 1
+                self._out += ACK + data[4:]
+                if now >= self.syncs.due:
+                    self._out += self.syncs.compose(now)
+                return liveness.news is not None
+            if magic == ACK:
+                seq, ts = _U16S(data)
+                self.acknowledged(seq, ts, now, arrived)
+                return self.liveness.news is not None
+        return self._receive(data, now, arrived)
+
+    def _receive(self, data: bytes, now: float, arrived: float | None) -> bool:
+        if self.parting is not Parting.STAY:
+            return False  # after a BYE of either side everything is discarded
+        decoder = self._decoder
+        self._swift = False
+        decoder.feed(data)
+        try:
+            while self.parting is Parting.STAY and self.applicant is None:
+                frame = decoder.next(self._allowed)
+                if frame is None:
+                    break
+                take(self, frame, now, arrived)
+        except PeerViolation as violation:
+            self.bye(violation.code, violation.reason, now)
+        if self.gate is None and self.parting is Parting.STAY:
+            self._swift = decoder.pending == 0 and self.liveness.detector is None
+        return True
+
+    def acknowledged(self, seq: int, ts: int, now: float, arrived: float | None) -> None:
+        """An ACK: a round trip if it matches, else counted, ignored, and paid for. A sign of life in any case."""
+        beats = self.beats
+        number = beats.first + ((seq - beats.first) & 0xFFFF)
+        asked_at = beats.asked_at(number)
+        if asked_at is not None and int(asked_at * 1000.0) & 0xFFFF == ts:
+            beats.settle(number, now, arrived)
+            if now >= self.syncs.due:
+                self._out += self.syncs.compose(now)
+        else:
+            self.tally.strays += 1
+            self.spend(now)
+        self.liveness.heard(now, beat=False)
+
+    def spend(self, now: float) -> None:
+        """One frame that flood control counts; the second strike within a minute is a BYE."""
+        if self._flood is not None and self._flood.spend(now):
+            self.bye(FLOOD, CALM_DOWN, now)
+
+    def reply(self, data: bytes) -> None:
+        """Queue control bytes."""
+        self._out += data
+
+    def place(self) -> None:
+        """Work out anew which frames may stand here."""
+        allowed = behind(self.caps, self.syncs.expects)
+        self._allowed = allowed if self.stream is None else {**allowed, frames.DATA: self.stream.credit_in}
+
+    def data_to_send(self) -> bytes:
+        """Control bytes for the peer, in order. DATA is asked for at :attr:`stream`, when these are gone."""
+        out = self._out
+        self._out = b""
+        return out
+
+    def ping(self, now: float) -> int:
+        """Put one question now; returns its number. After a stall of ours, STALLED goes before it."""
+        attention = self.liveness.attention
+        if attention.stalled_at > self._stall_seen:
+            stalled = attention.longest(self._stall_seen)
+            self._stall_seen = now
+            if "stalled" in self.caps and stalled > STALL_SHARE * self.beats.interval:
+                self._out += frames.Stalled(int(stalled * 1000.0)).encode()
+        number = self.beats.number
+        self._out += _PING(PING, number & 0xFFFF, int(now * 1000.0) & 0xFFFF)
+        self.beats.asked(now)
+        return number
+
+    # -- ends
+
+    def bye(self, code: int, reason: str, now: float) -> None:
+        """Say BYE, once and as the last word; :attr:`parting` then says what to do."""
+        if self.parting is not Parting.STAY:
+            return
+        self._part(Parting.LINGER, now + LINGER)
+        self.said = frames.Bye.of(code, reason)
+        self._out += self.said.encode()
+        self._record(code, reason, now)
+
+    def parted(self, farewell: frames.Bye, now: float) -> None:
+        """The peer said BYE. The receiver of a BYE sends nothing more."""
+        self.farewell = farewell
+        self._part(Parting.CLOSE, NEVER)
+        self._out = b""
+        self._record(farewell.code, farewell.reason, now)
+
+    def ended(self, ending: Ending, now: float) -> None:
+        """The transport is gone."""
+        self._part(Parting.ABORT, NEVER)
+        self.beats.ended(ending, now)
+
+    def _part(self, parting: Parting, deadline: float) -> None:
+        self.parting = parting
+        self._swift = False
+        self._deadline = deadline
+
+    def _record(self, code: int, reason: str, now: float) -> None:
+        if code in BYE_DETAILS:
+            self.liveness.leave(BYE_DETAILS[code], now, reason, cause_of(code))
+        else:
+            self.liveness.condemn(cause_of(code), now, reason=reason)
+
+    # -- time
+
+    def blocked(self, now: float) -> None:
+        """64 KiB of ours are unsent: the shell reads nothing until :meth:`unblocked`; after D of that it is BYE 11."""
+        self.beats.deaf(now)
+        if self.parting is Parting.STAY and self.gate is None and self._deadline == NEVER:
+            self._deadline = now + self.liveness.terms.detect
+
+    def unblocked(self, now: float) -> None:
+        """They are gone; the shell reads again."""
+        self.beats.hearing(now)
+        if self.parting is Parting.STAY and self.gate is None:
+            self._deadline = NEVER
+
+    def next_timer(self) -> float | None:
+        """When to call :meth:`handle_timer`: monotonic seconds, or None."""
+        due = self.beats.next_timer()
+        if due is None or self._deadline < due:
+            return None if self._deadline == NEVER else self._deadline
+        return due
+
+    def handle_timer(self, now: float) -> Need:
+        """The moment of :meth:`next_timer` has come or passed. Questions are put here; LOOK and JUDGE are returned."""
+        if now >= self._deadline:
+            self._overdue(now)
+            return NOTHING
+        need = self.beats.handle_timer(now)
+        if need is NOTHING:
+            return need
+        if need is ASK or need is ASK_AND_LOOK:
+            self.ping(now)
+            return NOTHING if need is ASK else LOOK
+        return need
+
+    def _overdue(self, now: float) -> None:
+        if self.parting is not Parting.STAY:
+            self._part(Parting.ABORT, NEVER)
+        elif self.gate is not None:
+            self._part(Parting.CLOSE, NEVER)
+            self.liveness.condemn("hello_timeout", now, reason="the handshake took too long")
+        else:
+            self.bye(NOT_READING, "you do not read", now)
+            self._part(Parting.ABORT, NEVER)

@@ -1,0 +1,199 @@
+"""Phase two: SYNC, SYNC-ACK and STATE, both directions of one connection (``wire.md`` §3)."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from heartbeat.errors import PeerViolation
+from heartbeat.liveness.events import Synced
+from heartbeat.liveness.report import Report
+from heartbeat.wire.frames import CHANGED, STUCK, WANT_STATE, State, Sync, SyncAck
+from heartbeat.wire.profile import dump_object, parse_object
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from heartbeat.interfaces import IStateSource
+    from heartbeat.liveness.peer import Peer
+
+__all__ = ["Syncs", "parse_state", "service_hash"]
+
+MOST_SERVICES: Final = 4096
+MOST_SERVICE_BYTES: Final = 255
+MOST_SERVICES_BYTES: Final = 65_536
+MOST_META: Final = 64
+MOST_META_BYTES: Final = 1024
+MOST_META_NAME_BYTES: Final = 64
+# The largest finite float32: a load over it does not fit into a SYNC.
+MOST_LOAD: Final = 3.4028234663852886e38
+# Lists of services whose digest is remembered; a process announces one or two, a test some dozens.
+DIGESTS: Final = 64
+
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
+
+
+@lru_cache(maxsize=DIGESTS)
+def service_hash(services: tuple[str, ...]) -> bytes:
+    """The 16 bytes by which a change of services is noticed: MD5, never a security check."""
+    names = sorted({name.encode() for name in services})
+    return hashlib.md5(b"".join(name + b"\n" for name in names), usedforsecurity=False).digest()
+
+
+class Syncs:
+    """What one connection knows of phase two.
+
+    :param source: gives our own account
+
+    :ivar interval: the agreed sync interval, seconds
+    :ivar due: when the next SYNC may follow a success of phase one; the hot path compares it
+    :ivar expects: a STATE was asked for and has not come
+    """
+
+    __slots__ = ("_held", "_news", "_sent", "_seq", "_source", "_state", "_wanted", "due", "expects", "interval")
+
+    def __init__(self, source: IStateSource) -> None:
+        self._source = source
+        self.interval = math.inf
+        self._state = False  # whether STATE is in force
+        self.due = -math.inf
+        self.expects = False
+        self._seq = -1  # of the newest SYNC that we sent
+        self._sent: tuple[Any, ...] | None = None  # what our last STATE said
+        self._held: bytes | None = None  # the svc_hash under which we keep the peer's STATE
+        self._wanted = b""  # the svc_hash for which we asked
+        self._news = True  # the peer's next SYNC is its first
+
+    def agree(self, interval: float, state: bool) -> None:
+        """The gate has opened: the agreed sync interval, and whether STATE is in force."""
+        self.interval = interval
+        self._state = state
+
+    # -- ours
+
+    def compose(self, now: float) -> bytes:
+        """A SYNC frame, due now."""
+        self.due = now + self.interval
+        report = self._source.report()
+        self._seq = (self._seq + 1) & 0xFFFF
+        flags = STUCK if report.stuck else 0
+        if self._state and self._sent is not None and self._sent != _constant(report):
+            flags |= CHANGED
+        load = min(report.load, MOST_LOAD) if report.load >= 0.0 else 0.0  # a source that says NaN says nothing
+        return Sync(self._seq, flags, service_hash(report.services), load, max(report.uptime, 0)).encode()
+
+    def acknowledged(self, frame: SyncAck) -> tuple[bool, bytes]:
+        """A SYNC-ACK came: whether it matches our newest SYNC, and the STATE frame that it asks for, if any."""
+        if frame.seq != self._seq:
+            return False, b""
+        if not (self._state and frame.flags & WANT_STATE):
+            return True, b""
+        report = self._source.report()
+        self._sent = _constant(report)
+        return True, _state_frame(report)
+
+    # -- the peer's
+
+    def received(self, frame: Sync, peer: Peer, now: float) -> tuple[bytes, Synced | None]:
+        """A SYNC came: the SYNC-ACK for it, and an event if there is news."""
+        stuck = bool(frame.flags & STUCK)
+        old = peer.report
+        peer.svc_hash = frame.svc_hash
+        peer.report = Report(
+            load=frame.load,
+            uptime=frame.uptime,
+            stuck=stuck,
+            services=old.services,
+            meta=old.meta,
+            progress=old.progress,
+            cert_expires=old.cert_expires,
+            lag_p99_ms=old.lag_p99_ms,
+        )
+        want = self._state and (frame.svc_hash != self._held or bool(frame.flags & CHANGED))
+        if want:
+            self.expects = True
+            self._wanted = frame.svc_hash
+        event = Synced(now, peer.report) if self._news or old.stuck != stuck else None
+        self._news = False
+        return SyncAck(frame.seq, WANT_STATE if want else 0).encode(), event
+
+    def stated(self, body: bytes, peer: Peer, now: float) -> Synced:
+        """The STATE that we asked for came. Raises PeerViolation."""
+        told = parse_state(body)
+        last = peer.report
+        peer.report = Report(
+            load=last.load,
+            uptime=last.uptime,
+            stuck=last.stuck,
+            services=told.services,
+            meta=told.meta,
+            progress=told.progress,
+            cert_expires=told.cert_expires,
+            lag_p99_ms=told.lag_p99_ms,
+        )
+        self.expects = False
+        self._held = self._wanted
+        return Synced(now, peer.report)
+
+
+def _constant(report: Report) -> tuple[Any, ...]:
+    """What CHANGED is about: all but the numbers that move all the time."""
+    return (report.services, dict(report.meta), report.cert_expires is None)
+
+
+def _state_frame(report: Report) -> bytes:
+    members = {
+        "services": list(report.services),
+        "meta": dict(report.meta),
+        "progress": report.progress,
+        "cert_expires_s": report.cert_expires,
+        "lag_p99_ms": report.lag_p99_ms,
+    }
+    return State(dump_object({name: value for name, value in members.items() if value is not None})).encode()
+
+
+def parse_state(body: bytes) -> Report:
+    """Read a STATE; load, uptime and stuck are those of an empty report. Raises PeerViolation, code 2."""
+    members = parse_object(body, "STATE")
+    services = members.get("services", [])
+    if type(services) is not list or len(services) > MOST_SERVICES:
+        raise PeerViolation(f"STATE: services must be a list of at most {MOST_SERVICES} names")
+    if not all(type(one) is str and one and _fits(one, MOST_SERVICE_BYTES) for one in services):
+        raise PeerViolation(f"STATE: a service must be 1-{MOST_SERVICE_BYTES} bytes without control characters")
+    if sum(len(one.encode()) for one in services) > MOST_SERVICES_BYTES:
+        raise PeerViolation(f"STATE: services over {MOST_SERVICES_BYTES} bytes in all")
+    lag = _number(members, "lag_p99_ms", (int, float))
+    if type(members.get("traceparent", "")) is not str:
+        raise PeerViolation("STATE: traceparent must be a string")
+    return Report(
+        services=tuple(services),
+        meta=_meta(members.get("meta", {})),
+        progress=_number(members, "progress", (int,)),
+        cert_expires=_number(members, "cert_expires_s", (int,)),
+        lag_p99_ms=None if lag is None else min(float(lag), MOST_LOAD),
+    )
+
+
+def _meta(meta: Any) -> Mapping[str, str]:
+    if type(meta) is not dict or len(meta) > MOST_META:
+        raise PeerViolation(f"STATE: meta must be an object of at most {MOST_META} strings")
+    for name, text in meta.items():
+        if not _fits(name, MOST_META_NAME_BYTES) or type(text) is not str or not _fits(text, MOST_META_BYTES):
+            raise PeerViolation(
+                f"STATE: meta {name!r:.80} must be text of at most {MOST_META_BYTES} bytes without control characters"
+            )
+    return meta
+
+
+def _number(members: Mapping[str, Any], name: str, kinds: tuple[type, ...]) -> Any:
+    value = members.get(name)
+    if name in members and type(value) not in kinds:
+        raise PeerViolation(f"STATE: {name} must be a number, not {value!r:.60}")
+    return value
+
+
+def _fits(text: str, most: int) -> bool:
+    return len(text.encode()) <= most and _CONTROL.search(text) is None

@@ -1,0 +1,43 @@
+"""Where exported numbers come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from heartbeat.liveness.counters import Counters
+    from heartbeat.watch.failures import Failures
+    from heartbeat.watch.registry import Registry
+    from heartbeat.watch.tally import Totals
+
+__all__ = ["Labels", "Sources"]
+
+
+class Labels(NamedTuple):
+    """What this process is called in the metrics (``--service``, ``--region``, ``--cluster``)."""
+
+    service: str = ""
+    region: str = ""
+    cluster: str = ""
+
+
+@dataclass(slots=True)
+class Sources:
+    """Everything that is read when somebody asks for numbers.
+
+    :ivar rtt: the round trips of all own questions of this process
+    :ivar lag: how late its event loop came, once per wake
+    :ivar connections: how many are open now, joined or not
+    :ivar labels: may be replaced at any time
+    """
+
+    registry: Registry
+    failures: Failures
+    totals: Totals
+    rtt: Counters
+    lag: Counters
+    connections: Callable[[], int]
+    labels: Labels = field(default_factory=Labels)

@@ -1,0 +1,170 @@
+"""Who failed and why: the newest records, and counts that never go back."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from heapq import merge
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from heartbeat.interfaces import HeartbeatListener
+from heartbeat.liveness.causes import CONNECT_REASONS, known_reason
+from heartbeat.liveness.events import Dead
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from heartbeat.liveness.events import Event, Refused
+    from heartbeat.liveness.evidence import Evidence
+    from heartbeat.liveness.peer import Clocks, Peer
+
+__all__ = ["Failure", "Failures", "Phase"]
+
+Phase = Literal["connect", "handshake", "live"]
+
+#: Of the records kept, at most this part may be of peers that never joined, as soon as there are enough others:
+#: whoever only knocks at the door (a port scan, a balancer's check) does not push the deaths off the board.
+_KNOCKS: Final = 0.5
+_US: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failure, as it was when it happened.
+
+    :ivar id: increases with each; microseconds since the epoch wherever the clock on the wall allows, so that it
+        goes on increasing over a restart
+    :ivar at: seconds since the epoch
+    :ivar reason: one of :data:`heartbeat.liveness.causes.FAILURE_REASONS`
+    :ivar p95: of the round trips, seconds; None if there were none
+    :ivar evidence: plain values
+    """
+
+    id: int
+    at: float
+    peer: str
+    address: str
+    node: str
+    session: str
+    reason: str
+    phase: Phase
+    p95: float | None
+    evidence: Mapping[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        """The shape of ``/api/failures``. The id is text of a fixed length: it sorts as the number does."""
+        return {
+            "id": f"{self.id:016d}",
+            "at": round(self.at, 3),
+            "peer": self.peer,
+            "address": self.address,
+            "node": self.node,
+            "session": self.session,
+            "failure_reason": self.reason,
+            "phase": self.phase,
+            "p95_latency_ms": None if self.p95 is None else round(self.p95 * 1000, 3),
+            "trace_id": None,
+            "evidence": dict(self.evidence),
+            "events": [],
+        }
+
+
+class Failures(HeartbeatListener):
+    """The board of failures. Give it to a factory as its listener; read :meth:`since` and :meth:`counts`.
+
+    A peer that is Dead is a failure in phase ``live``, one that was Refused in phase ``handshake`` (or ``connect``,
+    by its cause). Who has Left is none, and neither is who said a BYE 0, 1, 7 or 12 before its gate opened.
+
+    :param clocks: says what time it is
+    :param node: the name of this server, for peers that do not say
+    :ivar keep: how many records at most; the oldest goes first. May be changed at any time
+    """
+
+    def __init__(self, clocks: Clocks, node: str = "", keep: int = 1000) -> None:
+        self.keep = keep
+        self._clocks = clocks
+        self._node = node
+        self._deaths: deque[Failure] = deque()  # newest first, both
+        self._knocks: deque[Failure] = deque()
+        self._counts: dict[tuple[str, str], int] = {}
+        self._last = 0
+
+    # -- the listener
+
+    def gone(self, peer: Peer, event: Event) -> None:
+        """Record a death."""
+        if isinstance(event, Dead):
+            evidence = {"silent_s": round(event.silent, 3), **self._plain(event.evidence)}
+            self._record(self._deaths, peer, event.at, event.cause, "live", evidence=evidence)
+
+    def refused(self, peer: Peer, event: Refused) -> None:
+        """Record a connection that ended before its gate opened; without a cause it is no failure."""
+        if not event.cause:
+            return
+        evidence = self._plain(event.evidence)
+        if event.reason:
+            evidence["reason"] = event.reason
+        phase: Phase = "connect" if event.cause in CONNECT_REASONS else "handshake"
+        self._record(self._knocks, peer, event.at, event.cause, phase, evidence=evidence)
+
+    # -- reading
+
+    def __len__(self) -> int:
+        return len(self._deaths) + len(self._knocks)
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """How many there were by (reason, phase), remembered or not. Only what there was at least once."""
+        return dict(self._counts)
+
+    def since(
+        self, id: int = 0, limit: int | None = None, *, peer: str | None = None, reason: str | None = None
+    ) -> Iterator[Failure]:
+        """The records newer than ``id``, newest first; a snapshot, so it may be read slowly.
+
+        :param limit: no more than this many, the newest of them
+        :param peer: only those of this peer
+        :param reason: only those with this reason
+        """
+        newest = list(merge(self._deaths, self._knocks, key=lambda one: -one.id))
+        fits = (
+            one
+            for one in newest
+            if one.id > id and (peer is None or one.peer == peer) and (reason is None or one.reason == reason)
+        )
+        return islice(fits, limit)
+
+    # -- inside
+
+    def _record(
+        self, board: deque[Failure], peer: Peer, at: float, cause: str, phase: Phase, *, evidence: Mapping[str, Any]
+    ) -> None:
+        reason = known_reason(cause)
+        self._counts[reason, phase] = self._counts.get((reason, phase), 0) + 1
+        wall = self._on_the_wall(at)
+        self._last = max(self._last + 1, int(wall * _US))
+        board.appendleft(
+            Failure(
+                id=self._last,
+                at=wall,
+                peer=peer.id,
+                address=peer.address,
+                node=peer.node or self._node,
+                session=peer.session,
+                reason=reason,
+                phase=phase,
+                p95=peer.rtt.p95,
+                evidence=evidence,
+            )
+        )
+        while len(self) > self.keep:
+            crowded = not self._deaths or len(self._knocks) > self.keep * _KNOCKS
+            (self._knocks if crowded else self._deaths).pop()
+
+    def _on_the_wall(self, at: float) -> float:
+        return self._clocks.wall() - (self._clocks.seconds() - at)
+
+    def _plain(self, evidence: Evidence | None) -> dict[str, Any]:
+        if evidence is None:
+            return {}
+        return {**evidence.as_json(), "at": round(self._on_the_wall(evidence.at), 3)}

@@ -1,0 +1,161 @@
+"""What a page answers, as a value, and the one resource class that turns it into HTTP."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from twisted.web.resource import IResource
+from zope.interface import implementer
+
+from heartbeat.errors import ConfigError
+from heartbeat.watch.web.slices import Slices
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Mapping
+
+    from twisted.web.server import Request
+
+    from heartbeat.watch.web.slices import Turns
+
+__all__ = [
+    "JSON",
+    "TEXT",
+    "Answer",
+    "Nothing",
+    "Page",
+    "dumps",
+    "json_answer",
+    "json_list",
+    "nothing_here",
+    "text_answer",
+]
+
+JSON: Final = "application/json; charset=utf-8"
+TEXT: Final = "text/plain; charset=utf-8"
+_METHODS: Final = (b"GET", b"HEAD")
+_API: Final = b"/api"
+
+
+class Answer(NamedTuple):
+    """One answer.
+
+    :ivar body: all of it; or in slices, one of which is made per turn of the reactor
+    :ivar headers: more headers
+    """
+
+    body: bytes | Generator[bytes, None, None]
+    media: str = JSON
+    status: HTTPStatus = HTTPStatus.OK
+    headers: Mapping[str, str] = {}
+
+
+def dumps(value: Any) -> bytes:
+    """JSON in UTF-8. Text goes out as it is: a name stays readable."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def json_answer(value: Any, status: HTTPStatus = HTTPStatus.OK) -> Answer:
+    """One JSON value, whole."""
+    return Answer(dumps(value) + b"\n", JSON, status)
+
+
+def text_answer(line: str, status: HTTPStatus = HTTPStatus.OK) -> Answer:
+    """One line for people and probes."""
+    return Answer(f"{line}\n".encode(), TEXT, status)
+
+
+def json_list(slices: Iterable[list[Any]]) -> Answer:
+    """A JSON list, one member per line, made slice by slice. A member is anything that has ``as_json()``."""
+
+    def parts() -> Generator[bytes, None, None]:
+        before = b"["
+        for members in slices:
+            part = b""
+            if members:
+                part = before + b",\n".join(dumps(member.as_json()) for member in members)
+                before = b",\n"
+            yield part
+        yield b"[]\n" if before == b"[" else b"]\n"
+
+    return Answer(parts())
+
+
+@implementer(IResource)
+class Page:
+    """One page: override :meth:`answer`. Everything else is said here, once, the same for all.
+
+    GET and HEAD only (405 says so); under this path is nothing (404) unless :attr:`below` says otherwise; a
+    :class:`~heartbeat.errors.ConfigError` is a parameter that is wrong (400 names it). Errors are JSON under ``/api``,
+    a line of text elsewhere.
+
+    :param turns: of the reactor; long answers are made in them
+    """
+
+    isLeaf = True
+    below = False
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self._children: dict[bytes, IResource] = {}
+
+    def putChild(self, path: bytes, child: IResource) -> None:
+        """Put another page below this one, which then needs ``isLeaf = False``."""
+        self._children[path] = child
+
+    def getChildWithDefault(self, name: bytes, request: Request) -> IResource:
+        """The page below this one; where there is none, one that says so."""
+        return self._children.get(name) or Nothing(self._turns)
+
+    def answer(self, request: Request) -> Answer:
+        """What to answer to a GET. Raises ConfigError that names the parameter."""
+        raise NotImplementedError
+
+    def render(self, request: Request) -> bytes | int:
+        """Answer a request."""
+        answer = self._answer(request)
+        request.setResponseCode(answer.status.value)
+        headers = request.responseHeaders
+        headers.setRawHeaders("Content-Type", [answer.media])
+        for name, value in answer.headers.items():
+            headers.setRawHeaders(name, [value])
+        if isinstance(answer.body, bytes):
+            headers.setRawHeaders("Content-Length", [str(len(answer.body))])
+            return b"" if request.method == b"HEAD" else answer.body
+        if request.method == b"HEAD":
+            return b""
+        return Slices(request, answer.body, self._turns).start()
+
+    def _answer(self, request: Request) -> Answer:
+        if request.method not in _METHODS:
+            refusal = _problem(request, HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD are allowed here")
+            return refusal._replace(headers={"Allow": "GET, HEAD"})
+        if not self.below and any(request.postpath or ()):
+            return nothing_here(request)
+        try:
+            return self.answer(request)
+        except ConfigError as wrong:
+            return _problem(request, HTTPStatus.BAD_REQUEST, str(wrong))
+
+
+class Nothing(Page):
+    """What is behind every other path."""
+
+    below = True
+
+    def answer(self, request: Request) -> Answer:
+        """404."""
+        return nothing_here(request)
+
+
+def nothing_here(request: Request, what: str = "there is nothing here") -> Answer:
+    """404, with the reason."""
+    return _problem(request, HTTPStatus.NOT_FOUND, what)
+
+
+def _problem(request: Request, status: HTTPStatus, what: str) -> Answer:
+    path = request.path
+    if path == _API or path.startswith(_API + b"/"):
+        return json_answer({"error": what}, status)
+    return text_answer(what, status)

@@ -1,0 +1,65 @@
+"""What probes ask: ``/livez``, ``/readyz``, ``/health``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from heartbeat import __version__
+from heartbeat.watch.web.answers import Answer, Page, json_answer, text_answer
+
+if TYPE_CHECKING:
+    from twisted.web.server import Request
+
+    from heartbeat.watch.registry import Registry
+    from heartbeat.watch.web.slices import Turns
+
+__all__ = ["PROBES", "Alive", "Health", "Readiness", "Ready"]
+
+#: Says in one line why this server wants no new peers now (it drains, say); None: it does.
+Readiness = Callable[[], str | None]
+
+#: Paths that programs ask all the time: their answers are no news.
+PROBES = frozenset({b"/livez", b"/readyz", b"/health", b"/metrics"})
+
+
+class Alive(Page):
+    """``/livez``: the event loop runs. It says nothing else, so that nothing else gets a server restarted."""
+
+    def answer(self, request: Request) -> Answer:
+        """Always 200."""
+        return text_answer("ok")
+
+
+class Ready(Page):
+    """``/readyz``: 200, or 503 with the reason."""
+
+    def __init__(self, turns: Turns, readiness: Readiness) -> None:
+        super().__init__(turns)
+        self._readiness = readiness
+
+    def answer(self, request: Request) -> Answer:
+        """One line."""
+        reason = self._readiness()
+        return text_answer("ok") if reason is None else text_answer(reason, HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+class Health(Page):
+    """``/health``: the same as JSON, with a few numbers: ``status`` is ``ok`` or ``unready``."""
+
+    def __init__(self, turns: Turns, readiness: Readiness, registry: Registry) -> None:
+        super().__init__(turns)
+        self._readiness = readiness
+        self._registry = registry
+
+    def answer(self, request: Request) -> Answer:
+        """200 or 503."""
+        reason = self._readiness()
+        told = {
+            "status": "ok" if reason is None else "unready",
+            "reason": reason,
+            "version": __version__,
+            "peers": {state.value: number for state, number in self._registry.counts().items()},
+        }
+        return json_answer(told, HTTPStatus.OK if reason is None else HTTPStatus.SERVICE_UNAVAILABLE)

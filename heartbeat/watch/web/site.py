@@ -1,0 +1,130 @@
+"""The site: every page under its path, and what is the same for all of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from twisted.logger import Logger, LogLevel
+from twisted.web import http
+from twisted.web.server import Request, Site
+
+from heartbeat.watch.web.answers import Answer, Page, nothing_here
+from heartbeat.watch.web.api import FailureList, Peers
+from heartbeat.watch.web.health import PROBES, Alive, Health, Readiness, Ready
+from heartbeat.watch.web.metrics import MetricsPage, Scraped
+from heartbeat.watch.web.page import FrontPage
+from heartbeat.watch.web.slices import Turns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.interfaces import IReactorTime
+
+    from heartbeat.watch.failures import Failures
+    from heartbeat.watch.registry import Registry
+
+__all__ = ["WebRequest", "WebSite", "make_site"]
+
+#: Seconds that a connection may idle between two requests. A page asks again every 5 s, a Prometheus every 15 to 60.
+IDLE: Final = 75
+
+#: On every answer. No script is ever loaded, nothing is kept, nobody frames us; a page that needs more says so itself.
+_HEADERS: Final = (
+    ("Cache-Control", "no-store"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Content-Type-Options", "nosniff"),
+)
+
+
+class WebRequest(Request):
+    """A request to us: it has no body, and its answer does not tell what we are made of."""
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Throw away what nobody will read, instead of keeping it in a file."""
+
+    def write(self, data: bytes) -> None:
+        """Put the common headers in front of the first byte, whoever answers: Twisted's own errors, too."""
+        if not self.startedWriting:
+            headers = self.responseHeaders
+            headers.removeHeader("Server")
+            for name, value in _HEADERS:
+                if not headers.hasHeader(name):
+                    headers.setRawHeaders(name, [value])
+        write: Callable[[bytes], None] = super().write
+        write(data)
+
+
+class WebSite(Site):
+    """A site without an access log file: requests are log events, and those of probes only for who debugs.
+
+    Twisted's own line has the time of ``reactor.seconds``, which is 1970 where that is monotonic; a log event has the
+    right time by itself.
+    """
+
+    noisy = False
+    logger = Logger(namespace="heartbeat.watch.web")
+
+    def __init__(self, root: Page, reactor: IReactorTime) -> None:
+        build: Callable[..., None] = super().__init__
+        build(root, requestFactory=WebRequest, parsePOSTFormSubmission=False, timeout=IDLE, reactor=reactor)
+
+    def log(self, request: http.Request) -> None:
+        """Tell of a finished request."""
+        if request.path in PROBES or request.code < 400:
+            level = LogLevel.debug
+        else:
+            level = LogLevel.info if request.code < 500 else LogLevel.warn
+        self.logger.emit(level, "{line}", line=access_line(request), status=request.code)
+
+
+class _Branch(Page):
+    """A path with pages below it, and nothing of its own."""
+
+    isLeaf = False
+
+    def answer(self, request: Request) -> Answer:
+        return nothing_here(request)
+
+
+def make_site(
+    registry: Registry,
+    failures: Failures,
+    *,
+    metrics: Scraped | None = None,
+    readiness: Readiness = lambda: None,
+    reactor: IReactorTime | None = None,
+) -> WebSite:
+    """Everything under one root, ready for ``listen``.
+
+    :param metrics: :func:`heartbeat.watch.export.metrics_of`, or None: ``/metrics`` then says what to install (501)
+    :param readiness: gives the reason why no new peers are wanted now, one line, or None
+    :param reactor: None: the installed one
+    """
+    if reactor is None:
+        from twisted.internet import reactor as installed
+
+        reactor = cast("IReactorTime", installed)
+    turns = Turns(reactor)
+    api = _Branch(turns)
+    api.putChild(b"peers", Peers(turns, registry))
+    api.putChild(b"failures", FailureList(turns, failures))
+    root = _Branch(turns)
+    for path, page in {
+        b"": FrontPage(turns, registry, failures),
+        b"api": api,
+        b"livez": Alive(turns),
+        b"readyz": Ready(turns, readiness),
+        b"health": Health(turns, readiness, registry),
+        b"metrics": MetricsPage(turns, metrics),
+    }.items():
+        root.putChild(path, page)
+    return WebSite(root, reactor)
+
+
+def access_line(request: http.Request) -> str:
+    """One line on a request, escaped: it has no line breaks but its own end, and nothing that moves a cursor."""
+    address: Callable[[], Any] = request.getClientAddress
+    client = getattr(address(), "host", None) or "-"
+    asked = b" ".join((request.method, request.uri)).decode("latin-1").encode("unicode_escape").decode("ascii")
+    return f"{client} {asked} {request.code} {request.sentLength}"

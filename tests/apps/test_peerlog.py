@@ -1,0 +1,140 @@
+"""Tests of the log lines about peers."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, Logger, LogPublisher, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from heartbeat.apps.peerlog import PeerLog
+from heartbeat.interfaces import IHeartbeatListener
+from heartbeat.liveness.events import Alive, Dead, Left, Refused, Spared, Stuck, Suspect, Synced
+from heartbeat.liveness.peer import Peer
+from heartbeat.liveness.report import EMPTY_REPORT
+
+
+class Named:
+    """As much of a peer as a log line tells."""
+
+    def __init__(self, id: str) -> None:
+        self.id = id
+        self.address = "192.0.2.1:9"
+        self.session = ""
+
+
+def peer(id: str = "a") -> Peer:
+    """A peer of that name."""
+    return cast(Peer, Named(id))
+
+
+class PeerLogTests(SynchronousTestCase):
+    """Lines, levels, fields and limits."""
+
+    def setUp(self) -> None:
+        """A log whose events are kept."""
+        self.clock = Clock()
+        self.events: list[LogEvent] = []
+        publisher = LogPublisher()
+        publisher.addObserver(self.events.append)  # type: ignore[arg-type]  # any callable will do
+        self.log = PeerLog(self.clock, Logger("heartbeat.peer", observer=publisher))
+        self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
+
+    def told(self) -> list[tuple[str, str]]:
+        """(level, text) of all lines so far, which are forgotten."""
+        lines = [(event["log_level"].name, formatEvent(event)) for event in self.events]
+        self.events.clear()
+        return lines
+
+    def test_it_is_a_listener(self) -> None:
+        """It can be given to a factory."""
+        self.assertTrue(verifyObject(IHeartbeatListener, self.log))
+
+    def test_levels(self) -> None:
+        """Changes of state are told at info, our own faults at warn, news of a peer that is well at debug."""
+        for event, level in (
+            (Suspect(1.0, 1.04), "info"),
+            (Alive(1.0), "info"),
+            (Stuck(1.0), "info"),
+            (Spared(1.0, "local_stall", 3.0), "warn"),
+            (Synced(1.0, EMPTY_REPORT), "debug"),
+        ):
+            self.log.changed(peer(), event)
+            ((found, text),) = self.told()
+            self.assertEqual(found, level, text)
+            self.assertIn("a ", text)
+
+    def test_an_end_is_told_once(self) -> None:
+        """Dead and Left come twice, as a change and as the end; the end is what is told."""
+        for event in (Dead(1.0, "path_dead", 1.5), Left(1.0, "leaving")):
+            self.log.changed(peer(), event)
+            self.log.gone(peer(), event)
+        self.assertEqual(
+            self.told(), [("info", "a is dead: path_dead, last heard 1.5 s ago"), ("info", "a has left: leaving")]
+        )
+
+    def test_fields(self) -> None:
+        """Ids and reasons are fields of the event, not only part of its text."""
+        self.log.gone(peer("b"), Dead(1.0, "peer_closed", 0.25))
+        (event,) = self.events
+        found = {name: event[name] for name in ("peer", "reason", "phase", "address", "silent", "log_namespace")}
+        self.assertEqual(
+            found,
+            {
+                "peer": "b",
+                "reason": "peer_closed",
+                "phase": "live",
+                "address": "192.0.2.1:9",
+                "silent": 0.25,
+                "log_namespace": "heartbeat.peer",
+            },
+        )
+
+    def test_refused(self) -> None:
+        """Who was refused is told with the reason and what was said."""
+        self.log.refused(peer(), Refused(1.0, "hello_timeout"))
+        self.log.refused(peer(), Refused(1.0, "terms_refused", "too slow"))
+        self.assertEqual(
+            [text for _, text in self.told()], ["a was refused: hello_timeout", "a was refused: terms_refused too slow"]
+        )
+
+    def test_a_thousand_deaths(self) -> None:
+        """A thousand deaths at once are ten lines, and one more when ten seconds are over, though nothing else happens."""
+        for number in range(1000):
+            self.log.gone(peer(f"p{number}"), Dead(0.0, "path_dead", 1.5))
+        self.assertEqual(len(self.told()), 10)
+        self.clock.advance(9.9)
+        self.assertEqual(self.told(), [])
+        self.clock.advance(0.1)
+        self.assertEqual(self.told(), [("info", "… and 990 more path_dead in 10 s")])
+
+    def test_two_windows(self) -> None:
+        """Windows of two reasons end each at its own time."""
+        for at, reason in ((0.0, "path_dead"), (4.0, "peer_reset")):
+            self.clock.advance(at)
+            for _ in range(11):
+                self.log.gone(peer(), Dead(0.0, reason, 1.5))
+        self.told()
+        self.clock.advance(6.0)
+        self.assertEqual(self.told(), [("info", "… and 1 more path_dead in 10 s")])
+        self.clock.advance(4.0)
+        self.assertEqual(self.told(), [("info", "… and 1 more peer_reset in 10 s")])
+
+    def test_stop(self) -> None:
+        """At the end the sum is told at once, and no timer is left."""
+        for _ in range(12):
+            self.log.joined(peer())
+        self.told()
+        self.log.stop()
+        self.assertEqual(self.told(), [("info", "… and 2 more joined in 10 s")])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.log.stop()
+        self.assertEqual(self.told(), [])
+
+    def test_anything_else(self) -> None:
+        """An event that is none of a peer's changes writes nothing."""
+        self.log.changed(peer(), cast(Any, object()))
+        self.log.gone(peer(), Alive(0.0))
+        self.assertEqual(self.told(), [])

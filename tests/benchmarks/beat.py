@@ -1,0 +1,252 @@
+"""CPU per beat of ``twist heartbeat-server``, beside a bare echo and beside WebSocket servers that answer pings.
+
+Closed loop over 100 connections; the server on a core of its own, as users run it: registry and listener attached, the
+web on and its metrics scraped once per second, peers with HELLO, and a SYNC among every ten beats. A beat is a
+question that was answered: PING by ACK, SYNC by SYNC-ACK. What the kernel charged to the server between two counts of
+the load, divided by the beats between them, is the figure: waiting costs nothing, the warm-up is not in it.
+Afterwards what the server counted and what each peer's ``last_heard_ms`` says must agree with what the load did.
+
+The other direction is a row of its own: a server with a short ping interval, whose peers do nothing but answer;
+CPU per round trip, that is a PING sent, its ACK matched, and the time between them kept.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from tests.benchmarks import comparisons
+from tests.benchmarks.dialects import EchoConnection, HeartbeatPeer, WebSocketPinger
+from tests.benchmarks.load import Load, LoadError
+from tests.benchmarks.process import Server, cores, descriptors, pinned
+from tests.benchmarks.scrape import Scraper, counter, peers
+from tests.benchmarks.table import Figures, bar, ratio, render
+
+__all__ = ["ASKING", "ECHO", "OURS", "Report", "Size", "measure"]
+
+OURS: Final = "heartbeat-server"
+ASKING: Final = "heartbeat-server, asking"
+ECHO: Final = "Twisted echo"
+_LISTEN: Final = ("--listen", "tcp:0:interface=127.0.0.1", "--web", "tcp:0:interface=127.0.0.1")
+_SLACK_MS: Final = 250  # between the load's clock and the answer of /api/peers lie a request and its rendering
+_ECHO_BAR: Final = 0.75
+_WEBSOCKET_BAR: Final = 2.0
+_SATURATED: Final = 0.9  # below that share of its core the server was waiting for the load
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is done.
+
+    :ivar connections: of the closed loop
+    :ivar warm: beats of each server before its first slice
+    :ivar beats: beats in a slice; a tenth as many go before it, unmeasured
+    :ivar slices: in a round: what disturbs the machine for a while disturbs all servers alike
+    :ivar rounds: each with new processes
+    :ivar asked: connections that the server asks, in the other direction
+    :ivar interval: seconds between the server's own questions there
+    :ivar seconds: for how long
+    """
+
+    connections: int = 100
+    warm: int = 10_000
+    beats: int = 5000
+    slices: int = 10
+    rounds: int = 5
+    asked: int = 500
+    interval: float = 0.05
+    seconds: float = 5.0
+
+
+SMALL: Final = Size(connections=20, warm=500, beats=1000, slices=2, rounds=1, asked=20, seconds=1.0)
+
+
+@dataclass
+class Report:
+    """What came out.
+
+    :ivar cost: µs of CPU per beat or round trip, by the name of the server
+    :ivar busy: the share of its core that the server used meanwhile
+    :ivar notes: what else was counted, and whether it agrees
+    """
+
+    cost: dict[str, Figures] = field(default_factory=dict)
+    busy: dict[str, Figures] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, name: str, cost: float, busy: float) -> None:
+        """One round of one server."""
+        for figures, value in ((self.cost, cost), (self.busy, busy)):
+            figures.setdefault(name, Figures(name)).values.append(value)
+
+    def skip(self, name: str, reason: str) -> None:
+        """It cannot run here."""
+        self.cost[name] = Figures(name, skipped=reason)
+
+    def __str__(self) -> str:
+        echo = self.cost[ECHO]
+        rows = []
+        for name, figures in self.cost.items():
+            if figures.skipped:
+                rows.append((name, f"left out: {figures.skipped}"))
+                continue
+            busy = self.busy[name].median
+            rows.append((name, f"{figures.median:.2f}", figures.spread(), f"{ratio(figures, echo):.2f}", f"{busy:.0%}"))
+        lines = [render("CPU per beat", ("server", "µs", "rounds", "× echo", "core used"), rows)]
+        lines.append(bar("ours / echo", ratio(self.cost[OURS], echo), at_most=_ECHO_BAR))
+        others = [one for one in self.cost.values() if one.name not in (OURS, ASKING, ECHO) and not one.skipped]
+        if others:
+            best = min(others, key=lambda one: one.median)
+            lines.append(bar(f"{best.name} / ours", ratio(best, self.cost[OURS]), at_least=_WEBSOCKET_BAR))
+        closed = [name for name in self.busy if name != ASKING]
+        lines += [f"note: {name} waited for the load" for name in closed if self.busy[name].median < _SATURATED]
+        return "\n".join([*lines, *dict.fromkeys(self.notes)])
+
+
+class Contestant:
+    """One server and its load, measured slice by slice."""
+
+    def __init__(self, name: str, size: Size, core: int | None) -> None:
+        self.name = name
+        self.used = self.passed = 0.0
+        self.done = 0
+        self.size = size
+        self.server = start(name, core)
+        dialect = {OURS: HeartbeatPeer, ECHO: EchoConnection}.get(name, WebSocketPinger)
+        try:
+            self.load = Load(dialect, self.server.ports["heartbeat" if name == OURS else "comparison"], size.connections)
+        except BaseException:
+            self.server.stop()
+            raise
+        self.load.exchange(size.warm)
+
+    def slice(self) -> None:
+        """Its turn: what piled up since the last one is not in the figure."""
+        self.load.exchange(self.size.beats // 10)
+        cpu, clock = self.server.cpu(), time.monotonic()
+        self.done += self.load.exchange(self.size.beats)
+        self.used += self.server.cpu() - cpu
+        self.passed += time.monotonic() - clock
+
+    def close(self) -> None:
+        """Close and stop everything."""
+        self.load.close()
+        self.server.stop()
+
+
+def start(name: str, core: int | None, *options: str) -> Server:
+    """Ours with these options, or a comparison."""
+    if name == OURS:
+        arguments = ("-m", "twisted", "heartbeat-server", *_LISTEN, "--min-interval", "0", *options)
+        return Server(arguments, ("heartbeat", "web"), core)
+    return Server(("-P", str(Path(comparisons.__file__)), name), ("comparison",), core)
+
+
+def measure(size: Size | None = None) -> Report:
+    """All servers in turns, round by round."""
+    size, report = size or Size(), Report()
+    core, other = cores()
+    if core is None:
+        report.notes.append("note: one core only: server and load share it")
+    names = [OURS]
+    for name in comparisons.SERVERS:
+        if reason := comparisons.missing(name):
+            report.skip(name, reason)
+        else:
+            names.append(name)
+    with pinned(other), descriptors(size.asked + size.connections * len(names) + 100):
+        for _ in range(size.rounds):
+            _round(report, size, core, names)
+            _asking(report, size, core)
+    return report
+
+
+def _round(report: Report, size: Size, core: int | None, names: list[str]) -> None:
+    with ExitStack() as stack:
+        contestants = []
+        for name in names:
+            contestants.append(Contestant(name, size, core))
+            stack.callback(contestants[-1].close)
+        ours = contestants[0]
+        web = ours.server.ports["web"]
+        scraper = Scraper(web)
+        scraper.start()
+        for _ in range(size.slices):
+            for one in contestants:
+                one.slice()
+        scraper.stop()
+        for one in contestants:
+            report.add(one.name, one.used / one.done * 1e6, one.used / one.passed)
+        ours.load.settle()
+        report.notes += _agree(ours.load, scraper, web)
+
+
+def _asking(report: Report, size: Size, core: int | None) -> None:
+    """The server asks, the load answers."""
+    server = start(OURS, core, "--ping-interval", str(size.interval))
+    try:
+        load = Load(partial(HeartbeatPeer, min_rx=1), server.ports["heartbeat"], size.asked)
+        try:
+            scraper = Scraper(server.ports["web"])
+            load.listen(min(1.0, size.seconds))
+            before = _trips(scraper, load)
+            cpu, clock = server.cpu(), time.monotonic()
+            load.listen(size.seconds)
+            used, passed = server.cpu() - cpu, time.monotonic() - clock
+            after = _trips(scraper, load)
+            done = after[0] - before[0]
+            report.add(ASKING, used / done * 1e6, used / passed)
+            if abs(after[1] - before[1] - done) > 2 * size.asked:  # a round of questions may be on its way at each end
+                raise LoadError(f"the load answered {done} questions, the server counted {after[1] - before[1]:.0f} round trips")
+        finally:
+            load.close()
+    finally:
+        server.stop()
+
+
+def _trips(scraper: Scraper, load: Load) -> tuple[int, float]:
+    """Questions that the load answered, and round trips that the server measured."""
+    return sum(one.answered for one in _peers(load)), counter(scraper.text(), "heartbeat_rtt_seconds_count")
+
+
+def _peers(load: Load) -> list[HeartbeatPeer]:
+    return [one for one in load.connections if isinstance(one, HeartbeatPeer)]
+
+
+def _agree(load: Load, scraper: Scraper, web: int) -> list[str]:
+    """Whether the server's account is the load's. Raises LoadError when it is not."""
+    ours = _peers(load)
+    for one in ours[::2]:  # so that they differ in when they were heard last
+        one.ask()
+    load.settle()
+    time.sleep(0.3)
+    for one in ours[1::2]:
+        one.ask()
+    load.settle()
+    text = scraper.text()
+    sent, counted = sum(one.pings for one in ours), counter(text, "heartbeat_beats_total", direction="in")
+    if sent != counted:
+        raise LoadError(f"the load sent {sent} PINGs, heartbeat_beats_total says {counted:.0f}")
+    before = time.monotonic()
+    listed = {one["id"]: one for one in peers(web)}
+    wrong = []
+    for one in ours:
+        ago, said = (before - one.sent_at) * 1000, listed[one.id]["last_heard_ms"]
+        if not ago - _SLACK_MS / 5 <= said <= ago + _SLACK_MS:
+            wrong.append(f"{one.id}: sent {ago:.0f} ms ago, last_heard_ms {said}")
+    if wrong:
+        raise LoadError(f"{len(wrong)} of {len(ours)} peers: {wrong[0]}")
+    asked = sum(one.answered for one in ours), sum(one.synced for one in ours), sum(one.states for one in ours)
+    return [
+        f"counters agree: {sent} PINGs; beside {sum(one.syncs for one in ours)} SYNCs; the server asked {asked[0]} PINGs, "
+        f"{asked[1]} SYNCs, {asked[2]} STATEs; /metrics read {scraper.count} times"
+    ]
+
+
+if __name__ == "__main__":
+    print(measure(SMALL if "--small" in sys.argv else Size()))

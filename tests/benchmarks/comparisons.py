@@ -1,0 +1,107 @@
+"""The servers beside which ours is measured: each answers a small question, with nothing else configured.
+
+Run by path, in a process of its own: ``python -P comparisons.py NAME``. Prints ``listening comparison HOST:PORT``.
+This file imports nothing of the project: what it measures must not depend on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Final
+
+__all__ = ["SERVERS", "missing"]
+
+_HOST: Final = "127.0.0.1"
+_BACKLOG: Final = 4096  # thousands of connections are opened in one go
+
+
+def _ready(port: int) -> None:
+    print(f"listening comparison {_HOST}:{port}", flush=True)
+
+
+def echo() -> None:
+    """Twisted, and nothing on top of it: what comes in goes out."""
+    from twisted.internet import protocol, reactor
+
+    class Echo(protocol.Protocol):
+        def dataReceived(self, data: bytes) -> None:
+            self.transport.write(data)
+
+    factory = protocol.Factory.forProtocol(Echo)
+    factory.noisy = False
+    _ready(reactor.listenTCP(0, factory, interface=_HOST, backlog=_BACKLOG).getHost().port)
+    reactor.run()
+
+
+def autobahn() -> None:
+    """Autobahn on Twisted: answers WebSocket pings by itself."""
+    from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+    from twisted.internet import reactor
+
+    factory = WebSocketServerFactory()
+    factory.protocol = WebSocketServerProtocol
+    factory.noisy = False
+    _ready(reactor.listenTCP(0, factory, interface=_HOST, backlog=_BACKLOG).getHost().port)
+    reactor.run()
+
+
+def websockets() -> None:
+    """The websockets library on asyncio: answers pings by itself, and pings every 20 s."""
+    from websockets.asyncio.server import ServerConnection, serve
+
+    async def handler(connection: ServerConnection) -> None:
+        async for _ in connection:
+            pass
+
+    async def main() -> None:
+        async with serve(handler, _HOST, 0, backlog=_BACKLOG) as server:
+            _ready(next(iter(server.sockets)).getsockname()[1])
+            await asyncio.get_running_loop().create_future()
+
+    asyncio.run(main())
+
+
+def aiohttp() -> None:
+    """aiohttp on asyncio: answers pings by itself."""
+    from aiohttp import web
+
+    async def handler(request: web.Request) -> web.WebSocketResponse:
+        response = web.WebSocketResponse()
+        await response.prepare(request)
+        async for _ in response:
+            pass
+        return response
+
+    async def main() -> None:
+        application = web.Application()
+        application.router.add_get("/", handler)
+        runner = web.AppRunner(application)
+        await runner.setup()
+        site = web.TCPSite(runner, _HOST, 0, backlog=_BACKLOG)
+        await site.start()
+        _ready(runner.addresses[0][1])
+        await asyncio.get_running_loop().create_future()
+
+    asyncio.run(main())
+
+
+#: By name: the server, and the package that it needs.
+SERVERS: Final[dict[str, tuple[Callable[[], None], str]]] = {
+    "Twisted echo": (echo, "twisted"),
+    "autobahn": (autobahn, "autobahn"),
+    "websockets": (websockets, "websockets"),
+    "aiohttp": (aiohttp, "aiohttp"),
+}
+
+
+def missing(name: str) -> str:
+    """Why this comparison cannot run here; empty if it can."""
+    package = SERVERS[name][1]
+    return "" if find_spec(package) else f"{package} is not installed"
+
+
+if __name__ == "__main__":
+    SERVERS[sys.argv[1]][0]()

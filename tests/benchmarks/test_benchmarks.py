@@ -1,0 +1,89 @@
+"""The benchmarks work: figures come out, and the counters agree. No time is a pass mark here."""
+
+from __future__ import annotations
+
+import sys
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.benchmarks import beat, comparisons, memory, wheel
+from tests.benchmarks.scrape import counter
+from tests.benchmarks.table import Figures, bar, ratio, render
+
+LINUX = sys.platform.startswith("linux")
+
+
+class BeatBenchmark(SynchronousTestCase):
+    """CPU per beat."""
+
+    if not LINUX:
+        skip = "reads /proc and uses epoll: Linux only"
+
+    def test_every_server_gets_a_figure(self) -> None:
+        """Ours in both directions and each comparison that is installed have a cost, in a table; the counters agree,
+        or the measurement itself fails.
+        """
+        report = beat.measure(beat.SMALL)
+        for name in (beat.OURS, beat.ASKING, *comparisons.SERVERS):
+            figures = report.cost[name]
+            if figures.skipped:
+                self.assertEqual(figures.skipped, comparisons.missing(name))
+            else:
+                self.assertEqual(len(figures.values), beat.SMALL.rounds)
+                self.assertGreater(figures.median, 0.0)
+            self.assertIn(name, str(report))
+        self.assertTrue(any(note.startswith("counters agree") for note in report.notes), report.notes)
+
+
+class MemoryBenchmark(SynchronousTestCase):
+    """Memory per idle connection."""
+
+    if not LINUX:
+        skip = "reads /proc and uses epoll: Linux only"
+
+    def test_every_server_gets_a_figure(self) -> None:
+        """Ours and each comparison that is installed have grown by their connections; the counters agree."""
+        report = memory.measure(memory.SMALL)
+        for name in (memory.OURS, *comparisons.SERVERS):
+            figures = report.resident[name]
+            if figures.skipped:
+                self.assertEqual(figures.skipped, comparisons.missing(name))
+            else:
+                self.assertGreater(report.private[name].median, 0.0)
+            self.assertIn(name, str(report))
+        self.assertTrue(any(note.startswith("counters agree") for note in report.notes), report.notes)
+
+
+class TableTests(SynchronousTestCase):
+    """What the figures become."""
+
+    def test_ratio_is_taken_round_by_round(self) -> None:
+        """A round that was disturbed as a whole leaves the ratio as it is."""
+        self.assertEqual(ratio(Figures("a", [2.0, 20.0, 2.0]), Figures("b", [4.0, 40.0, 4.0])), 0.5)
+
+    def test_bar_says_whether_it_is_kept(self) -> None:
+        """Both kinds of bar are named with the figure that they are held against."""
+        self.assertEqual(bar("x", 0.7, at_most=0.75), "x: 0.70, bar at most 0.75: kept")
+        self.assertEqual(bar("x", 0.8, at_most=0.75), "x: 0.80, bar at most 0.75: MISSED")
+        self.assertEqual(bar("x", 12.0, at_least=10), "x: 12.00, bar at least 10: kept")
+        self.assertEqual(bar("x", 9.0, at_least=10), "x: 9.00, bar at least 10: MISSED")
+
+    def test_columns_line_up(self) -> None:
+        """The first column is set to the left, figures to the right; a short row is allowed."""
+        expected = "T\nname  value\n----  -----\na         1\nbcd      22\nskip"
+        self.assertEqual(render("T", ("name", "value"), [("a", "1"), ("bcd", "22"), ("skip",)]), expected)
+
+
+class CounterTests(SynchronousTestCase):
+    """Reading /metrics."""
+
+    TEXT = '# HELP a_total x\na_total{direction="in",node="n"} 3.0\na_total{direction="out",node="n"} 4.0\na_total_created 9\n'
+
+    def test_samples_with_the_labels_are_added(self) -> None:
+        """Only the samples of that very name, and of these those with the wanted labels."""
+        self.assertEqual(counter(self.TEXT, "a_total"), 7.0)
+        self.assertEqual(counter(self.TEXT, "a_total", direction="in"), 3.0)
+
+    def test_a_missing_metric_is_an_error(self) -> None:
+        """A counter that is not there must not pass for zero."""
+        self.assertRaises(LookupError, counter, self.TEXT, "b_total")

@@ -1,0 +1,81 @@
+"""What the pages say is true: their code is the code that is checked and run, and every option has its line."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import unittest
+from pathlib import Path
+
+from twisted.python.usage import Options
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.environment import CHECKOUT
+
+_QUOTED = re.compile(r"<!-- (\S+\.py) -->\n```python\n(.*?)```", re.DOTALL)
+_LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+
+
+def pages() -> list[Path]:
+    """All Markdown pages."""
+    return [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").rglob("*.md"))]
+
+
+def quotable(path: Path) -> str:
+    """A file without the docstring and the import that only the file needs."""
+    return path.read_text().partition("from __future__ import annotations\n")[2].strip() + "\n"
+
+
+def options_of(options: type[Options]) -> set[str]:
+    """The long names of the options of a command."""
+    names = {name.removesuffix("=") for name in options().longOpt}
+    return names - {"help", "version"}
+
+
+class PageTests(SynchronousTestCase):
+    """README and docs/."""
+
+    def test_quoted_code_is_the_file(self) -> None:
+        """Code that a page quotes from a file is that file's, so it is type-checked and run with it."""
+        quotes = [(page, *quote) for page in pages() for quote in _QUOTED.findall(page.read_text())]
+        self.assertGreaterEqual(len(quotes), 4)
+        for page, name, code in quotes:
+            self.assertEqual(code, quotable(CHECKOUT / name), f"{page.name} quotes {name}")
+
+    def test_links_lead_somewhere(self) -> None:
+        """A link between the pages has a page at its end."""
+        lost = [
+            f"{page.relative_to(CHECKOUT)}: {link}"
+            for page in pages()
+            for link in _LINK.findall(page.read_text())
+            if not (page.parent / link).exists()
+        ]
+        self.assertEqual(lost, [])
+
+    def test_every_option_has_its_line(self) -> None:
+        """The reference of the commands lists the options that there are, and no others."""
+        from heartbeat.apps import agent
+        from heartbeat.apps.server import service
+
+        page = (CHECKOUT / "docs/reference/commands.md").read_text()
+        listed = set(re.findall(r"^\| `--([a-z-]+)", page, re.MULTILINE))
+        listed |= {f"no-{name}" for name in re.findall(r"^\| `--[a-z-]+/--no-([a-z-]+)", page, re.MULTILINE)}
+        self.assertEqual(listed, options_of(service.Options) | options_of(agent.Options))
+
+
+class ExampleTests(SynchronousTestCase):
+    """The files that the pages quote."""
+
+    def test_the_example_of_a_test_passes(self) -> None:
+        """The tests that we show to newcomers pass, as they stand."""
+        path = CHECKOUT / "docs/howto/test_gateway.py"
+        spec = importlib.util.spec_from_file_location("test_gateway", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        suite = unittest.defaultTestLoader.loadTestsFromModule(module)
+        result = unittest.TestResult()
+        suite.run(result)
+        self.assertEqual([text for _, text in result.errors + result.failures], [])
+        self.assertEqual(result.testsRun, 2)

@@ -1,0 +1,1 @@
+"""Tests against real processes, real sockets and the real kernel."""

@@ -1,0 +1,276 @@
+"""Nothing stays behind a connection, however it ended: in this process, on the real reactor."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import struct
+import time
+import weakref
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Final
+
+from twisted.internet import defer, threads
+from twisted.internet.base import ReactorBase
+from twisted.internet.interfaces import IAddress, IProtocol
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import SkipTest, TestCase
+
+from heartbeat.config import HeartbeatConfig
+from heartbeat.interfaces import HeartbeatListener
+from heartbeat.liveness.events import Event
+from heartbeat.liveness.peer import Peer
+from heartbeat.net import HeartbeatFactory
+from tests.real.rawpeer import BYE, HELLO, PING, Ended, RawAcceptor, RawPeer, connect, framed, hello, short, state, sync
+
+_CONNECTIONS: Final = 1000
+_HANDSHAKE: Final = 0.3
+_DESCRIPTORS: Final = Path("/proc/self/fd")
+_LEAVING: Final = BYE + struct.pack("!HH", 0, 3) + b"bye"
+#: Slow beats, so that only the way in which a connection ends ends it.
+_TERMS: Final = {"want_ping_ms": 5000, "min_rx_ms": 5000, "caps": ["state", "stalled"]}
+
+_names = itertools.count(1)
+
+
+def _greeted(peer: RawPeer, *more: bytes) -> None:
+    """HELLO, its answer, and one conversation about everything."""
+    name = f"leak-{next(_names)}"
+    peer.greet(id=name, **_TERMS)
+    peer.send(sync(1, [name]) + state(services=[name], meta={"zone": "a"}) + short(PING, 1, 1) + b"".join(more))
+    assert [peer.frame().magic for _ in range(2)] == [b"HSAK", b"HACK"]
+
+
+def _bye(peer: RawPeer) -> None:
+    _greeted(peer, _LEAVING)
+    peer.until_end()
+
+
+def _bye_of_the_server(peer: RawPeer) -> None:
+    _greeted(peer, b"HEAX" + bytes(4))
+    assert peer.farewell().code == 2
+
+
+def _fin(peer: RawPeer) -> None:
+    _greeted(peer)
+
+
+def _rst(peer: RawPeer) -> None:
+    _greeted(peer)
+    peer.reset()
+
+
+def _half_a_frame(peer: RawPeer) -> None:
+    _greeted(peer, framed(BYE, b"")[:7])
+
+
+def _half_a_hello(peer: RawPeer) -> None:
+    peer.send(framed(HELLO, b'{"v":1,', 100))
+
+
+def _half_a_hello_and_rst(peer: RawPeer) -> None:
+    peer.send(hello()[:-1])
+    peer.reset()
+
+
+def _nothing(peer: RawPeer) -> None:
+    """FIN, and not a byte before it."""
+
+
+def _bare(peer: RawPeer) -> None:
+    peer.ping()
+
+
+def _refused(peer: RawPeer) -> None:
+    peer.send(hello(mult=0))
+    assert peer.farewell().code == 4
+
+
+#: Every way in which a connection ends at once; silence until the handshake timeout is started apart.
+_WAYS: Final[list[Callable[[RawPeer], None]]] = [
+    _bye,
+    _bye_of_the_server,
+    _fin,
+    _rst,
+    _half_a_frame,
+    _half_a_hello,
+    _half_a_hello_and_rst,
+    _nothing,
+    _bare,
+    _refused,
+]
+
+
+def _visit(port: int, connections: int) -> None:
+    """So many connections, ended in every way one after the other, a tenth of them by silence; blocks."""
+    silent = [connect(port) for _ in range(connections // 10)]
+    for peer in silent[::2]:
+        peer.send(hello()[:9])
+    for way in itertools.islice(itertools.cycle(_WAYS), connections - len(silent)):
+        peer = connect(port)
+        way(peer)
+        peer.close()
+    for peer in silent:
+        try:
+            while peer.frame(10.0).magic == BYE:
+                peer.close()
+                break
+        except Ended:
+            peer.close()
+
+
+class Watched(HeartbeatFactory):
+    """A factory that remembers, weakly, whom it built."""
+
+    built: list[weakref.ref[Any]]
+
+    def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:
+        protocol = super().buildProtocol(addr)
+        if protocol is not None:
+            self.built.append(weakref.ref(protocol))
+        return protocol
+
+
+class Joined(HeartbeatListener):
+    """Counts who came and went, and remembers them weakly."""
+
+    def __init__(self) -> None:
+        self.peers: list[weakref.ref[Peer]] = []
+        self.gone_ones = 0
+
+    def joined(self, peer: Peer) -> None:
+        self.peers.append(weakref.ref(peer))
+
+    def gone(self, peer: Peer, event: Event) -> None:
+        self.gone_ones += 1
+
+
+def _ours() -> Counter[str]:
+    """How many objects of each class of the package are alive."""
+    gc.collect()
+    kinds = (type(one) for one in gc.get_objects())
+    return Counter(
+        f"{kind.__module__}.{kind.__qualname__}" for kind in kinds if kind.__module__.startswith("heartbeat.")
+    )
+
+
+def _living(references: list[weakref.ref[Any]]) -> list[Any]:
+    gc.collect()
+    return [one for one in (reference() for reference in references) if one is not None]
+
+
+class LeakTests(TestCase):
+    """What the reactor, the kernel and the collector still hold afterwards."""
+
+    timeout = 60
+
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        if not _DESCRIPTORS.is_dir():
+            raise SkipTest(f"there is no {_DESCRIPTORS} to count descriptors with")
+        assert isinstance(reactor, ReactorBase)
+        self.reactor: Any = reactor
+
+    def held(self) -> dict[str, Any]:
+        """What is held now: calls, readers, writers, descriptors."""
+        return {
+            "calls": len(self.reactor.getDelayedCalls()),
+            "readers": len(self.reactor.getReaders()),
+            "writers": len(self.reactor.getWriters()),
+            "descriptors": len(list(_DESCRIPTORS.iterdir())),
+        }
+
+    async def settled(self, ask: Callable[[], bool], what: str) -> None:
+        """Let the reactor run until the answer is true, for 5 s at most."""
+        deadline = time.monotonic() + 5.0
+        while not ask():
+            self.assertLess(time.monotonic(), deadline, what)
+            await deferLater(self.reactor, 0.01)
+
+    def test_acceptor(self) -> defer.Deferred[None]:
+        """1,000 connections closed every way leave no DelayedCall, reader, writer, descriptor, session or protocol."""
+
+        async def run() -> None:
+            factory = await self.acceptor()
+            await self.settled(lambda: not _living([factory]), "the factory goes with its port")
+
+        return defer.Deferred.fromCoroutine(run())
+
+    async def acceptor(self) -> weakref.ref[HeartbeatFactory]:
+        """Let 1,000 connections come and go, look for what is left of them, and leave nothing but a weak reference."""
+        listener = Joined()
+        factory = Watched(HeartbeatConfig(handshake_timeout=_HANDSHAKE), listener)
+        factory.built = []
+        port = self.reactor.listenTCP(0, factory, interface="127.0.0.1", backlog=200)
+        number = port.getHost().port
+        await threads.deferToThread(_visit, number, 20)  # what is made once is made now
+        await self.settled(lambda: factory.connections == 0, "the first connections are gone")
+        before, ours = self.held(), _ours()
+
+        await threads.deferToThread(_visit, number, _CONNECTIONS)
+        await self.settled(lambda: factory.connections == 0, "all connections are gone")
+        await self.settled(lambda: self.held() == before, f"{self.held()} is more than {before}")
+        self.assertGreaterEqual(len(factory.built), _CONNECTIONS)
+        self.assertGreaterEqual(len(listener.peers), _CONNECTIONS // 2)
+        self.assertEqual(listener.gone_ones, len(listener.peers))
+        self.assertEqual(_ours() - ours, Counter())
+        self.assertEqual(_living(factory.built), [])
+        self.assertEqual(_living(listener.peers), [])
+
+        await defer.maybeDeferred(port.stopListening)
+        return weakref.ref(factory)
+
+    def test_connector(self) -> defer.Deferred[None]:
+        """A client whose server ends 60 connections in every way, and that is stopped then, leaves nothing either."""
+        return defer.Deferred.fromCoroutine(self.connector())
+
+    async def connector(self) -> None:
+        before = self.held()
+        await self.one_client(6)
+        ours = _ours()
+        await self.one_client(60)
+        await self.settled(lambda: self.held() == before, f"{self.held()} is more than {before}")
+        self.assertEqual(_ours() - ours, Counter())
+
+    def one_client(self, connections: int) -> Coroutine[Any, Any, None]:
+        """Clients of one raw acceptor, one after the other, each met in another way and then stopped."""
+
+        from heartbeat.net import HeartbeatClientService
+
+        async def run() -> None:
+            acceptor = RawAcceptor()
+            for number in range(connections):
+                service = HeartbeatClientService([f"127.0.0.1:{acceptor.port}"], HeartbeatConfig(id="leaver"))
+                service.startService()
+                alive = service.when_alive()
+                alive.addErrback(lambda failure: None)  # stopped before it was alive
+                peer = await threads.deferToThread(acceptor.accept)
+                await threads.deferToThread(self.meet, peer, number)
+                if number % 3 == 0:
+                    await deferLater(self.reactor, 0.02)
+                await defer.maybeDeferred(service.stopService)
+                peer.close()
+            acceptor.close()
+
+        return run()
+
+    def meet(self, peer: RawPeer, number: int) -> None:
+        """Answer the client in one of six ways; blocks."""
+        said = peer.frame()
+        assert said.magic == HELLO
+        way = number % 6
+        if way < 4:
+            peer.send(
+                hello(id="met", session="s", resume="t", resumed=False, agreed={"ping_ms": 5000, "detect_ms": 15_000})
+            )
+        if way == 1:
+            peer.send(_LEAVING)
+        elif way == 2:
+            peer.reset()
+        elif way == 3:
+            peer.send(b"HEAX" + bytes(4))
+        elif way == 4:
+            peer.close()

@@ -1,0 +1,1 @@
+"""Typed uses of the public names: read by type checkers, never run."""

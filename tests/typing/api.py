@@ -1,0 +1,191 @@
+"""The public names as their users write them. Read by type checkers (mypy --strict, pyright), never run."""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+from twisted.application.service import IService
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from zope.interface import implementer
+
+from heartbeat import (
+    Alive,
+    Attention,
+    Beats,
+    ConfigError,
+    Dead,
+    DeadlineExpired,
+    Dropped,
+    Event,
+    Evidence,
+    HeartbeatConfig,
+    HeartbeatError,
+    HeartbeatListener,
+    IHeartbeatListener,
+    IStateSource,
+    KernelOptions,
+    Left,
+    Liveness,
+    Need,
+    NotConnected,
+    Peer,
+    PeerUnresponsive,
+    PingLost,
+    Refused,
+    Report,
+    Spared,
+    State,
+    Stuck,
+    Suspect,
+    Synced,
+)
+from heartbeat.net import Heartbeat, HeartbeatClientService, HeartbeatFactory
+from heartbeat.testing import Delay, Loss, OneWay, SilentDrop, SimulatedNetwork
+
+
+class Board(HeartbeatListener):
+    """A listener on the base that does nothing."""
+
+    def changed(self, peer: Peer, event: Event) -> None:
+        """Tell by kind."""
+        match event:
+            case Suspect(silent=silent):
+                assert_type(silent, float)
+            case Dead(cause=cause, evidence=evidence):
+                assert_type(cause, str)
+                assert_type(evidence, Evidence | None)
+            case Left(detail=detail) | Refused(reason=detail):
+                assert_type(detail, str)
+            case Spared(reason=reason, seconds=seconds):
+                assert_type((reason, seconds), tuple[str, float])
+            case Synced(report=report):
+                assert_type(report, Report)
+            case Dropped(count=count):
+                assert_type(count, int)
+            case Alive() | Stuck():
+                pass
+
+
+@implementer(IHeartbeatListener)
+class Strict:
+    """A listener on its own feet."""
+
+    def joined(self, peer: Peer) -> None:
+        """What a peer is asked for."""
+        assert_type(peer.id, str)
+        assert_type(peer.state, State)
+        assert_type(peer.load, float)
+        assert_type(peer.services, tuple[str, ...])
+        print(peer.as_json()["id"])
+
+    def changed(self, peer: Peer, event: Event) -> None:
+        """Any event."""
+        assert_type(event.at, float)
+
+    def gone(self, peer: Peer, event: Event) -> None:
+        """Dead or Left."""
+
+
+@implementer(IStateSource)
+class Source:
+    """An account of one's own."""
+
+    def report(self) -> Report:
+        """As it is now."""
+        return Report(load=0.25, uptime=3600, services=("auth", "billing"))
+
+
+def settings() -> HeartbeatConfig:
+    """Every setting by name, checked when it is made."""
+    config = HeartbeatConfig(
+        id="gateway-7",
+        interval=0.5,
+        multiplier=3,
+        min_interval=0.1,
+        sync_interval=5,
+        adaptive=True,
+        detector="phi",
+        handshake_timeout=10,
+        services=("auth", "billing"),
+        meta={"rack": "12"},
+        bare="refuse",
+        max_data=65_536,
+        kernel=KernelOptions(keepalive=True, keepalive_idle=60),
+    )
+    assert_type(config.detect, float)
+    return config
+
+
+def judge(attention: Attention, now: float) -> State:
+    """A bare judge of silence, and one that asks."""
+    liveness = Liveness(30.0, attention, now)
+    liveness.heard(now)
+    need = liveness.handle_timer(now)
+    assert_type(need, Need)
+    beats = Beats(1.5, attention, now, interval=0.5, draw=lambda: 0.5)
+    beats.answered(1, now)
+    assert_type(beats.next_timer(), float | None)
+    return liveness.state
+
+
+def serve(reactor: IReactorTime) -> Factory:
+    """A factory for servers, with every argument."""
+    return HeartbeatFactory(
+        HeartbeatConfig(),
+        listener=Board(),
+        reactor=reactor,
+        state=Source(),
+        node="node-1",
+        max_connections=10_000,
+        max_per_address=100,
+    )
+
+
+async def connect(endpoint: IStreamClientEndpoint) -> None:
+    """A client and its handle."""
+    service = HeartbeatClientService(["eu.example.net:7600", endpoint], settings(), listener=Strict(), state=Source())
+    IService(service)
+    assert_type(service.when_alive(), Deferred[Heartbeat])
+    assert_type(service.heartbeat, Heartbeat | None)
+    heartbeat = await service.when_alive()
+    try:
+        assert_type(await heartbeat.ping(timeout=1.0), float)
+    except (DeadlineExpired, PingLost, NotConnected, PeerUnresponsive) as error:
+        assert_type(error, DeadlineExpired | PingLost | NotConnected | PeerUnresponsive)
+    assert_type(heartbeat.state, State)
+    assert_type(heartbeat.since, float)
+    assert_type(heartbeat.cause, str | None)
+    assert_type(heartbeat.peer, Peer)
+    heartbeat.progress(10, 3)
+    async for event in heartbeat.events():
+        assert_type(event, Event)
+    await heartbeat.leave("maintenance")
+    heartbeat.abort()
+
+
+def simulate() -> None:
+    """The simulated network."""
+    net = SimulatedNetwork(seed=7)
+    server, client = net.host("server"), net.host("client")
+    server.listen(7600, HeartbeatFactory(reactor=server.reactor))
+    service = HeartbeatClientService(["tcp:server:7600"], HeartbeatConfig(id="a"), reactor=client.reactor)
+    assert_type(net.result(service.when_alive()), Heartbeat)
+    path = net.between(client, server)
+    for fault in (SilentDrop(), Delay(0.1), Loss(0.1), OneWay(client.name)):
+        path.add(fault)
+    client.stall(3.0)
+    net.run(5.0)
+    net.assert_nothing_left()
+
+
+def refused() -> str:
+    """Every error of ours has one root, and a wrong setting is a ValueError too."""
+    try:
+        HeartbeatConfig(interval=-1)
+    except ConfigError as error:
+        root: HeartbeatError = error
+        plain: ValueError = error
+        return f"{error.name} {root} {plain}"
+    return ""

@@ -1,0 +1,1 @@
+"""The golden vectors of wire.md §8: wire.json, read by tests.vectors.golden."""

@@ -1,0 +1,1 @@
+"""The wire room: frames, decoder, JSON profile, and the golden vectors."""
