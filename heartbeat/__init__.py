@@ -40,7 +40,8 @@ from heartbeat.liveness.need import Need
 from heartbeat.liveness.peer import Peer
 from heartbeat.liveness.report import Report
 from heartbeat.liveness.states import State
-from heartbeat.session.session import Parting, Session
+from heartbeat.session.parting import Parting
+from heartbeat.session.session import Session
 
 __version__ = "0.1.0"
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from OpenSSL.SSL import Error as TLSError
-from twisted.internet.endpoints import clientFromString, serverFromString
+from OpenSSL import SSL, crypto
+from twisted.internet.endpoints import serverFromString
 
 from heartbeat.apps.exits import why
 from heartbeat.apps.kinds import shown
 from heartbeat.errors import ConfigError
+from heartbeat.net.endpoints import client_endpoint
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorCore, IStreamServerEndpoint
@@ -21,9 +22,6 @@ __all__ = ["listening_endpoint", "server_address", "server_endpoint"]
 #: come from plugins, and none promises one class of errors.
 BADLY_WRITTEN: Final = (ValueError, TypeError, LookupError, AttributeError, ImportError)
 
-_ADDRESS: Final = re.compile(r"(\[[0-9A-Fa-f:.%\w]+\]|[^\[\]:/\s=]+):([0-9]{1,5})", re.ASCII)
-_PREFIX: Final = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*:", re.ASCII)
-
 
 def server_endpoint(reactor: IReactorCore, name: str, text: str) -> IStreamServerEndpoint:
     """The endpoint that ``text`` means.
@@ -33,10 +31,10 @@ def server_endpoint(reactor: IReactorCore, name: str, text: str) -> IStreamServe
     :raises OSError: a file that the endpoint names cannot be read, or holds no certificate or key
     """
     try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, text)  # type: ignore[no-untyped-call]  # Twisted's
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
     except BADLY_WRITTEN as error:
         raise ConfigError(name, f"must be an endpoint string, not {shown(text)} ({why(error)})") from None
-    except TLSError:
+    except (SSL.Error, crypto.Error):
         raise OSError(None, "a bad certificate or key", f"{name} {text}") from None
     except OSError as error:
         raise OSError(error.errno, why(error), f"{name} {text}") from None
@@ -61,21 +59,11 @@ def server_address(name: str, text: str) -> str:
     """
     from twisted.internet import reactor  # fetched when called: twist has read --reactor by then
 
-    found = _ADDRESS.fullmatch(text)
-    if found:
-        if not 1 <= int(found[2]) <= 65_535:
-            raise ConfigError(name, f"a port is from 1 to 65535: {shown(text)}")
-        return text
-    if not _PREFIX.match(text):
-        raise ConfigError(name, f"must be HOST:PORT or an endpoint string, not {shown(text)}")
     try:
-        clientFromString(reactor, text)  # type: ignore[no-untyped-call]  # Twisted's
-    except BADLY_WRITTEN as error:
-        raise ConfigError(name, f"must be HOST:PORT or an endpoint string, not {shown(text)} ({why(error)})") from None
-    except TLSError:
-        raise OSError(None, "a bad certificate or key", f"{name} {text}") from None
-    except OSError as error:
-        raise OSError(error.errno, why(error), f"{name} {text}") from None
+        client_endpoint(reactor, text)
+    except ConfigError as error:
+        message = str(error).partition(": ")[2]
+        raise ConfigError(name, f"must be HOST:PORT or an endpoint string: {message}") from None
     return text
 
 

@@ -185,7 +185,12 @@ class Names(Kind):
 
     def from_text(self, name: str, text: str) -> tuple[str, ...]:
         """Separated by commas; blanks around a name do not belong to it, and nothing at all means none."""
-        return check_services(name, tuple(one.strip() for one in text.split(",")) if text.strip() else ())
+        names = tuple(one.strip() for one in text.split(",")) if text.strip() else ()
+        try:
+            return check_services(name, names)
+        except ConfigError as error:
+            message = str(error).partition(": ")[2]
+            raise ConfigError(name, f"{message} (in {shown(text)})") from None
 
     def from_toml(self, name: str, value: Any) -> tuple[str, ...]:
         """An array of strings, or the text of the command line."""

@@ -99,6 +99,11 @@ class Listening(Service):
         return f"listening {self.kind} {'tls' if self._tls else 'tcp'} {where}"
 
     @property
+    def plain(self) -> bool:
+        """A client needs nothing but the address: no TLS, and no balancer in between."""
+        return not self.text.startswith((*TLS_PREFIXES, "haproxy:"))
+
+    @property
     def _tls(self) -> bool:
         return self.text.startswith(TLS_PREFIXES)
 
@@ -113,9 +118,9 @@ class Listening(Service):
         return None
 
     def _failed(self, failure: Failure) -> None:
-        if failure.check(CancelledError) and not self.running:  # type: ignore[no-untyped-call]  # Twisted's
+        if failure.check(CancelledError) and not self.running:
             return
-        status = FAILED if failure.check(CannotListenError, OSError) else USAGE  # type: ignore[no-untyped-call]  # Twisted's
+        status = FAILED if failure.check(CannotListenError, OSError) else USAGE
         self._end(status, one_line(failure.getErrorMessage()))
 
     def _end(self, status: int, message: str) -> None:

@@ -25,7 +25,7 @@ from twisted.logger import (
 )
 from zope.interface import implementer
 
-__all__ = ["FIELDS", "LogLevels", "json_line", "json_observer", "take_over"]
+__all__ = ["FIELDS", "LOG_LEVELS", "LogLevels", "json_line", "json_observer", "take_over"]
 
 #: What an event may carry besides its message, in this order. A closed list: whoever reads the log can rely on it.
 FIELDS: Final = (
@@ -42,6 +42,9 @@ FIELDS: Final = (
     "trace_id",
     "span_id",
 )
+
+#: The levels of twisted.logger, from the least.
+LOG_LEVELS: Final = tuple(level.name for level in LogLevel.iterconstants())
 
 _SEEN: Final = "heartbeat_seen"
 

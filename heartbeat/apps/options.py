@@ -63,7 +63,7 @@ class Setting:
 
     def help(self) -> str:
         """What ``--help`` says of it."""
-        default = "" if self.default in (None, "", (), False) or isinstance(self.kind, Flag) else self.default
+        default = "" if self.default in (None, "", (), {}, False) or isinstance(self.kind, Flag) else self.default
         if isinstance(default, tuple):
             default = " ".join(default)
         if isinstance(default, float):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from heartbeat.apps.signals import STOP, Signals
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorFromThreads
 
 __all__ = ["unless_hurried"]
+
+_log = Logger(namespace="heartbeat.apps")
 
 
 def unless_hurried(
@@ -26,11 +29,10 @@ def unless_hurried(
     """
     done: Deferred[None] = Deferred()
 
-    def finish(result: object = None) -> object:
+    def finish(_: object = None) -> None:
         signals.close()
         if not done.called:
             done.callback(None)
-        return result
 
     def at_once() -> None:
         hurry()
@@ -38,5 +40,6 @@ def unless_hurried(
 
     signals = Signals(reactor, STOP, at_once)
     signals.listen()
+    work.addErrback(lambda failure: _log.failure("stopping went wrong", failure))
     work.addBoth(finish)
     return done

@@ -19,7 +19,7 @@ from heartbeat.liveness.evidence import Ending, Evidence
 from heartbeat.liveness.need import ASK, ASK_AND_LOOK, JUDGE, LOOK, NOTHING, Need
 from heartbeat.liveness.states import FINAL, Input, State, step
 from heartbeat.liveness.suspicion import Suspicion
-from heartbeat.liveness.terms import MOST_PATIENCE, Terms, patient, terms
+from heartbeat.liveness.terms import Terms, patient, terms
 
 if TYPE_CHECKING:
     from heartbeat.liveness.attention import Attention
@@ -31,6 +31,8 @@ __all__ = ["Liveness"]
 NEVER: Final = math.inf
 # How long one STALLED of the peer makes us more patient (wire.md §6).
 GRANT_LASTS: Final = 60.0
+# The most that a detector (4 × D) and a grant (D) make of D: so long gaps of attention are remembered.
+LONGEST_PATIENCE: Final = 5.0
 # Below the resolution of any timer: rounding, not time that is left.
 EPSILON: Final = 1e-6
 
@@ -94,13 +96,13 @@ class Liveness:
         self._grant: tuple[float, float] | None = None  # [0] more seconds, until [1]
         self.news: list[Event] | None = None
         self._due = NEVER if gated else now + self.terms.half
-        attention.remember(MOST_PATIENCE * detect)
+        attention.remember(LONGEST_PATIENCE * detect)
 
     def opened(self, now: float, agreed: Terms | None = None) -> None:
         """The gate is open: from here on the peer is judged, by the terms that were agreed."""
         if agreed is not None:
             self.terms = agreed
-            self.attention.remember(MOST_PATIENCE * agreed.detect)
+            self.attention.remember(LONGEST_PATIENCE * agreed.detect)
             if self.detector is not None:
                 self.detector.agree(agreed.interval, agreed.detect)
         self.heard_at = now
@@ -114,6 +116,8 @@ class Liveness:
         """A sign of life. ``beat``: it is one of those that come at regular times, for the detector to learn from."""
         self.heard_at = now
         if beat and self.detector is not None:
+            if now > self.attention.fresh_until:  # read late: when it came is not known
+                self.detector.skip()
             self.detector.heard(now)
         if self.suspicion is not None:
             self.refute(now)
@@ -161,6 +165,8 @@ class Liveness:
         self._excused = (self.heard_at, excused)
         self._deaf_at = None
         self._handed_at = -NEVER
+        if self.detector is not None:
+            self.detector.skip()
         if self.state not in FINAL and self.state is not State.CONNECTING:
             self._due = now + self.terms.cap
 

@@ -12,7 +12,7 @@ from array import array
 from bisect import bisect
 from typing import Final
 
-__all__ = ["BOUNDS", "BUCKETS", "FIRST_BOUND", "RoundTrips", "bucket"]
+__all__ = ["BOUNDS", "BUCKETS", "FIRST_BOUND", "LONGEST", "RoundTrips", "bucket"]
 
 #: Weights of a new sample (RFC 6298 §2.3): an eighth in the smoothed round trip, a quarter in its variation.
 ALPHA: Final = 0.125

@@ -13,8 +13,6 @@ __all__ = ["Terms", "patient", "terms"]
 
 # Each gap of attention counts for at most this share of D, so that a verdict rests on at least this many polls.
 POLLS: Final = 8
-# A detector may be more patient than the agreed time, but only by this factor: a dead peer must be found.
-MOST_PATIENCE: Final = 4.0
 # Distinct terms that are kept to be shared; a server with more has peers that each ask for their own.
 SHARED: Final = 256
 
@@ -53,7 +51,7 @@ def patient(agreed: Terms, granted: float, detector: Detector | None) -> Terms:
     """The agreed terms, more patient by what a STALLED of the peer granted and by what the detector has learned."""
     detect = agreed.detect
     if detector is not None:
-        detect = max(detect, min(detector.patience(), MOST_PATIENCE * detect))
+        detect = max(detect, detector.patience())
     if granted:
         detect += granted
     return agreed if detect == agreed.detect else Terms(agreed.interval, detect)

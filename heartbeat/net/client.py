@@ -20,7 +20,7 @@ from heartbeat.errors import ConfigError
 from heartbeat.interfaces import IStateSource
 from heartbeat.net.backoff import CALM_DOWN, RARELY, reconnect_after
 from heartbeat.net.endpoints import client_endpoint
-from heartbeat.net.gate import BoundedTransport, Connectors, GatedEndpoint
+from heartbeat.net.gate import Connectors, GatedEndpoint
 from heartbeat.net.heartbeat import Heartbeat
 
 __all__ = ["HeartbeatClientService"]
@@ -39,8 +39,9 @@ class _Face(Protocol):
     @property
     def heartbeat(self) -> Heartbeat:
         """The handle."""
-        assert isinstance(self.transport, BoundedTransport)
-        return self.transport.heartbeat
+        behind: Any = self.transport
+        heartbeat: Heartbeat = behind.heartbeat
+        return heartbeat
 
     def connectionMade(self) -> None:
         """The gate is open."""
@@ -79,7 +80,7 @@ class HeartbeatClientService(ClientService):
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor
-        if isinstance(servers, str) or not servers:
+        if not servers or isinstance(servers, (str, bytes)):
             raise ConfigError("servers", f"must be a list of at least one server, not {servers!r}")
         self._reactor: Any = reactor
         self.connectors = Connectors(config, listener, reactor=reactor, seconds=seconds, state=state)

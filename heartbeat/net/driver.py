@@ -14,7 +14,8 @@ from heartbeat.liveness.need import JUDGE, LOOK
 from heartbeat.liveness.states import State
 from heartbeat.net.listening import tell
 from heartbeat.net.outbox import Outbox
-from heartbeat.session.session import Parting, Session
+from heartbeat.session.parting import Parting
+from heartbeat.session.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable

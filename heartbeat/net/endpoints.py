@@ -28,6 +28,7 @@ def client_endpoint(reactor: Any, text: str) -> IStreamClientEndpoint:
             raise ConfigError("server", f"the port of {text!r} must be from 1 to {MOST_PORT}")
         return HostnameEndpoint(reactor, match["v6"] or match["host"], port)
     try:
-        return clientFromString(reactor, text)
+        endpoint: IStreamClientEndpoint = clientFromString(reactor, text)
     except Exception as error:  # parsers of endpoint strings, plugins among them, raise what they like
         raise ConfigError("server", f"{text!r} is no HOST:PORT and no endpoint: {error}") from error
+    return endpoint

@@ -123,6 +123,7 @@ class GatedEndpoint:
         count = len(self._endpoints)
         first = (self._current + 1) % count if self._connectors.farewell is not None else 0
         self.byes = []
+        failed: Exception = HeartbeatError("no server to connect to")
         for index in (*range(first, count), *range(first)):
             self._connectors.farewell = None
             try:
@@ -132,7 +133,7 @@ class GatedEndpoint:
             except Exception as error:  # whatever stands in the way of one server, the next may do
                 self.byes.append(self._connectors.farewell)
                 log.debug("{server}: {error}", server=self._endpoints[index], error=error)
-                failed: Exception = error
+                failed = error
                 continue
             self._current = index
             transport: Any = inner.transport

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from heartbeat.errors import DeadlineExpired, NotConnected, PingLost
@@ -79,11 +79,15 @@ class Heartbeat:
         driver = self._driver
         session = driver.session
         if session.gate is not None or session.beats.state in FINAL:
-            return _failed(NotConnected("this heartbeat is not open"))
+            return fail(NotConnected("this heartbeat is not open"))
         now = driver.seconds()
         number = session.ping(now)
         session.beats.watch(number)
-        waiting: Deferred[float] = Deferred(lambda _: self._pings.pop(number, None))
+
+        def forget(_: object) -> None:
+            self._pings.pop(number, None)
+
+        waiting: Deferred[float] = Deferred(forget)
         self._pings[number] = waiting
         driver.attend(now)
         if timeout is not None:
@@ -94,7 +98,7 @@ class Heartbeat:
         """Fires with this handle when the gate is open; fails with the reason if it never opens."""
         session = self._driver.session
         if session.beats.state in FINAL:
-            return _failed(reason_for(session).value)
+            return fail(reason_for(session))
         waiting: Deferred[Heartbeat] = Deferred(lambda d: self._alive.remove(d))
         if session.gate is None:
             waiting.callback(self)
@@ -219,12 +223,6 @@ class EventStream:
             self._waiting = Deferred()
             await self._waiting
         return self._events.popleft()
-
-
-def _failed(error: BaseException) -> Deferred[Any]:
-    failed: Deferred[Any] = Deferred()
-    failed.errback(Failure(error))
-    return failed
 
 
 def _failed_with(seconds: float) -> Any:

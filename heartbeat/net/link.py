@@ -35,6 +35,7 @@ __all__ = ["ILinkSource", "Link", "OpaqueLink", "TcpLink", "TlsLink", "link_for"
 class Link(Protocol):
     """The face that a pulse sees of a transport."""
 
+    transport: Any
     exact: bool
     """Whether :meth:`drained` knows that the kernel has the bytes, or guesses it."""
 
@@ -144,7 +145,7 @@ class TcpLink(OpaqueLink):
         self.socket: socket.socket = transport.socket
         self._queued = False  # user space holds something: what comes now must wait behind it
         self._ended: Evidence | None = None
-        transport.connectionLost = self._lost  # on this one instance only; gone when it was called
+        transport.connectionLost = self._lost  # type: ignore[method-assign]  # on this one instance only; gone when it was called
 
     def write(self, data: bytes) -> bool:
         """``socket.send`` where nothing waits before it; what the kernel does not take goes to the transport."""

@@ -48,21 +48,22 @@ class HeartbeatProtocol(Protocol):
     _inner: IProtocol | None = None
 
     def __init__(self, factory: HeartbeatFactory) -> None:
-        self.factory: HeartbeatFactory = factory
+        self.factory = factory
+        self._factory = factory
 
     @property
     def heartbeat(self) -> Heartbeat:
         """The handle of this connection, made when it is first asked for. Only while or after it is connected."""
         if self._heartbeat is None:
             assert self.driver is not None, "not connected yet"
-            source = self.factory.source
+            source = self._factory.source
             own = source if isinstance(source, ConfigSource) else None
-            self._heartbeat = Heartbeat(self.driver, self.factory.reactor, own)
+            self._heartbeat = Heartbeat(self.driver, self._factory.reactor, own)
         return self._heartbeat
 
     def connectionMade(self) -> None:
         """Begin; on TLS a connector waits for the handshake."""
-        self.driver = self.factory.drive(self)
+        self.driver = self._factory.drive(self)
         self.dataReceived = self.driver.received  # type: ignore[method-assign]  # one call less on every beat
         if not ISSLTransport.providedBy(self.transport):
             self.handshakeCompleted()
@@ -70,7 +71,7 @@ class HeartbeatProtocol(Protocol):
     def handshakeCompleted(self) -> None:
         """The transport is ready: a connector speaks first."""
         if self.driver is not None:
-            self.factory.ready(self.driver)
+            self._factory.ready(self.driver)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The transport is gone."""
@@ -139,7 +140,7 @@ class HeartbeatFactory(Factory, House):
         self._farewell: str | None = None  # the reason of the BYE 1 for all who come while we drain
         self._drained: list[Deferred[None]] = []
 
-    def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:
+    def buildProtocol(self, addr: IAddress | None) -> HeartbeatProtocol:
         """A protocol for one connection."""
         return HeartbeatProtocol(self)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from heartbeat.liveness.evidence import Evidence
 from heartbeat.liveness.states import FINAL
-from heartbeat.session.session import Parting
+from heartbeat.session.parting import Parting
 
 if TYPE_CHECKING:
     from heartbeat.net.driver import Driver

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from heartbeat.session.session import Session
     from heartbeat.wire.frames import Frame
 
-__all__ = ["take"]
+__all__ = ["acknowledge", "take"]
 
 
 def take(session: Session, frame: Frame, now: float, arrived: float | None) -> None:
@@ -28,10 +28,25 @@ def take(session: Session, frame: Frame, now: float, arrived: float | None) -> N
             return
         session.bared(now)
     elif type(frame) is Ack:
-        session.acknowledged(frame.seq, frame.ts, now, arrived)
+        acknowledge(session, frame.seq, frame.ts, now, arrived)
         return
     _OWNERS[type(frame)](session, frame, now)
     session.liveness.heard(now, beat=type(frame) is Ping)
+
+
+def acknowledge(session: Session, seq: int, ts: int, now: float, arrived: float | None) -> None:
+    """An ACK: a round trip if it matches, else counted, ignored, and paid for. A sign of life in any case."""
+    beats = session.beats
+    number = beats.first + ((seq - beats.first) & 0xFFFF)
+    asked_at = beats.asked_at(number)
+    if asked_at is not None and int(asked_at * 1000.0) & 0xFFFF == ts:
+        beats.settle(number, now, arrived)
+        if now >= session.syncs.due:
+            session.reply(session.syncs.compose(now))
+    else:
+        session.tally.strays += 1
+        session.spend(now)
+    session.liveness.heard(now, beat=False)
 
 
 def _ping(session: Session, frame: Ping, now: float) -> None:

@@ -9,7 +9,6 @@ it says so in :attr:`Session.parting`; the shell acts.
 from __future__ import annotations
 
 import math
-from enum import Enum
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,9 +17,10 @@ from heartbeat.liveness.beats import Beats
 from heartbeat.liveness.need import ASK, ASK_AND_LOOK, LOOK, NOTHING, Need
 from heartbeat.liveness.peer import Clocks, Peer
 from heartbeat.session.byes import BYE_DETAILS, cause_of
-from heartbeat.session.dispatch import take
+from heartbeat.session.dispatch import acknowledge, take
 from heartbeat.session.flood import Flood
 from heartbeat.session.gate import BEFORE_ACCEPTOR, BEFORE_CONNECTOR, Agreement, Gate, behind
+from heartbeat.session.parting import Parting
 from heartbeat.session.stream import Stream
 from heartbeat.session.sync import Syncs
 from heartbeat.wire import frames
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from heartbeat.liveness.evidence import Ending
     from heartbeat.session.greeting import Hello
 
-__all__ = ["CAPS", "Parting", "Session"]
+__all__ = ["CAPS", "Session"]
 
 NEVER: Final = math.inf
 #: The capabilities of a heartbeat-only connection.
@@ -56,15 +56,6 @@ PING: Final = frames.PING
 ACK: Final = frames.ACK
 _PING: Final = Struct(">4sHH").pack
 _U16S: Final = Struct(">4xHH").unpack
-
-
-class Parting(Enum):
-    """What a session wants done with its connection."""
-
-    STAY = "nothing: it goes on"
-    LINGER = "a BYE was queued: flush it, read on and discard; abort when handle_timer turns this to ABORT"
-    CLOSE = "close at once, gracefully but bounded"
-    ABORT = "abort"
 
 
 class Session:
@@ -224,7 +215,7 @@ class Session:
                 return liveness.news is not None
             if magic == ACK:
                 seq, ts = _U16S(data)
-                self.acknowledged(seq, ts, now, arrived)
+                acknowledge(self, seq, ts, now, arrived)
                 return self.liveness.news is not None
         return self._receive(data, now, arrived)
 
@@ -235,30 +226,20 @@ class Session:
         self._swift = False
         decoder.feed(data)
         try:
-            while self.parting is Parting.STAY and self.applicant is None:
-                frame = decoder.next(self._allowed)
-                if frame is None:
-                    break
+            while self._takes_more() and (frame := decoder.next(self._allowed)) is not None:
                 take(self, frame, now, arrived)
         except PeerViolation as violation:
             self.bye(violation.code, violation.reason, now)
-        if self.gate is None and self.parting is Parting.STAY:
-            self._swift = decoder.pending == 0 and self.liveness.detector is None
+        self._quicken()
         return True
 
-    def acknowledged(self, seq: int, ts: int, now: float, arrived: float | None) -> None:
-        """An ACK: a round trip if it matches, else counted, ignored, and paid for. A sign of life in any case."""
-        beats = self.beats
-        number = beats.first + ((seq - beats.first) & 0xFFFF)
-        asked_at = beats.asked_at(number)
-        if asked_at is not None and int(asked_at * 1000.0) & 0xFFFF == ts:
-            beats.settle(number, now, arrived)
-            if now >= self.syncs.due:
-                self._out += self.syncs.compose(now)
-        else:
-            self.tally.strays += 1
-            self.spend(now)
-        self.liveness.heard(now, beat=False)
+    def _takes_more(self) -> bool:
+        return self.parting is Parting.STAY and self.applicant is None
+
+    def _quicken(self) -> None:
+        """Whether the next read may be taken without the decoder."""
+        stays = self.parting is Parting.STAY and self.gate is None
+        self._swift = stays and self._decoder.pending == 0 and self.liveness.detector is None
 
     def spend(self, now: float) -> None:
         """One frame that flood control counts; the second strike within a minute is a BYE."""
@@ -305,10 +286,9 @@ class Session:
         self._record(code, reason, now)
 
     def parted(self, farewell: frames.Bye, now: float) -> None:
-        """The peer said BYE. The receiver of a BYE sends nothing more."""
+        """The peer said BYE. What was read before it is answered; then nothing more is sent."""
         self.farewell = farewell
         self._part(Parting.CLOSE, NEVER)
-        self._out = b""
         self._record(farewell.code, farewell.reason, now)
 
     def ended(self, ending: Ending, now: float) -> None:

@@ -8,9 +8,9 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from heartbeat.errors import PeerViolation
+from heartbeat.errors import ConfigError, PeerViolation
 from heartbeat.liveness.events import Synced
-from heartbeat.liveness.report import Report
+from heartbeat.liveness.report import EMPTY_REPORT, Report
 from heartbeat.wire.frames import CHANGED, STUCK, WANT_STATE, State, Sync, SyncAck
 from heartbeat.wire.profile import dump_object, parse_object
 
@@ -93,7 +93,10 @@ class Syncs:
             return True, b""
         report = self._source.report()
         self._sent = _constant(report)
-        return True, _state_frame(report)
+        try:
+            return True, _state_frame(report)
+        except ConfigError:  # more than a STATE holds: better an empty one than a peer that asks for ever
+            return True, _state_frame(EMPTY_REPORT)
 
     # -- the peer's
 

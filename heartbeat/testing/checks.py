@@ -37,7 +37,7 @@ def leftovers(reactors: Iterable[tuple[str, SimulatedReactor]], held: Iterable[o
             gc.collect()
             collected = True
             living = reactor.watch.living()
-        left += [f"{name}: {_describe(made)}" for made in living if id(made) not in kept]
+        left += [f"{name}: {_describe(made, living)}" for made in living if id(made) not in kept]
     return left
 
 
@@ -67,9 +67,10 @@ def show_seed(testcase: unittest.TestCase, seed: str) -> None:
     testcase.failureException = Failed
 
 
-def _describe(made: object) -> str:
+def _describe(made: object, living: list[object]) -> str:
     """An object, and the kinds of those that refer to it."""
-    kinds = sorted({_kind(one) for one in gc.get_referrers(made) if not inspect.isframe(one)})
+    others = [one for one in gc.get_referrers(made) if one is not living and not inspect.isframe(one)]
+    kinds = sorted({_kind(one) for one in others})
     return f"{_kind(made)} is still referred to, by {', '.join(kinds) or 'nobody that can be told'}"
 
 

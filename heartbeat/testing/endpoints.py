@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from heartbeat.testing.hosts import Host
-    from heartbeat.testing.listeners import Listener
     from heartbeat.testing.segments import Address
 
 __all__ = ["CLOSED", "ESTABLISHED", "SYN_RECEIVED", "SYN_SENT", "Endpoint"]
@@ -45,10 +44,11 @@ class Endpoint:
     :ivar state: one of the numbers above
     :ivar error: the errno that waits to be handed out, 0 if none does
     :ivar watcher: called when the process could read or write something that it could not before
+    :ivar opened: called once when the handshake is done
     :ivar held: False: the process let go of it and only the kernel still works on it
     """
 
-    def __init__(self, host: Host, local: Address, remote: Address, listener: Listener | None = None) -> None:
+    def __init__(self, host: Host, local: Address, remote: Address) -> None:
         self.host = host
         self.local = local
         self.remote = remote
@@ -56,9 +56,9 @@ class Endpoint:
         self.error = 0
         self.held = True
         self.watcher: Callable[[], None] | None = None
+        self.opened: Callable[[], None] | None = None
         self.outgoing = Outgoing(self._launch)
         self.incoming = Incoming()
-        self._listener = listener
         self._shut = False
         self._timer_at: float | None = None
 
@@ -75,12 +75,14 @@ class Endpoint:
         if segment.syn:
             self._synchronise(segment, now)
             return
-        if not self.held and segment.seq + len(segment.data) > self.incoming.next:  # nobody will ever read it
+        if self.state == SYN_SENT:  # it overtook the answer to our SYN
+            return
+        if segment.data and not self.held and segment.seq + len(segment.data) > self.incoming.next:  # nobody reads it
             self._send_segment(Segment(self.local, self.remote, self.outgoing.next, rst=True))
             self._end()
             return
         blocked = self.outgoing.free <= 0
-        if segment.ack is not None and self.state != SYN_SENT:
+        if segment.ack is not None:
             if self.state == SYN_RECEIVED and segment.ack > 0:
                 self._establish()
             self.outgoing.acknowledged(segment.ack, segment.window, now)
@@ -90,7 +92,7 @@ class Endpoint:
         if self.state != ESTABLISHED or self.incoming.ended:
             self._advance()
         self._watch_deadline()
-        if self.watcher is not None and (news or (blocked and self.writable)):
+        if self.watcher is not None and (news or (blocked and self.outgoing.free > 0)):
             self.watcher()
 
     def answer_syn(self, segment: Segment) -> None:
@@ -157,15 +159,11 @@ class Endpoint:
             self._acknowledge()
 
     def _establish(self) -> None:
-        arrived = self.state == SYN_RECEIVED
         self.state = ESTABLISHED
         self.outgoing.ready = True
-        if arrived and self._listener is not None:
-            listener, self._listener = self._listener, None
-            if listener.open:
-                listener.offer(self)
-            else:
-                self.close(reset=True)
+        if self.opened is not None:
+            opened, self.opened = self.opened, None
+            opened()
 
     def _advance(self) -> None:
         """Change the state after a FIN came, or ours was acknowledged."""

@@ -12,6 +12,7 @@ A turn takes no virtual time.
 from __future__ import annotations
 
 import errno
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from heartbeat.testing.listeners import Listener
@@ -21,6 +22,7 @@ from heartbeat.testing.tcp import Connection
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from heartbeat.testing.endpoints import Endpoint
     from heartbeat.testing.faults import HostFault
     from heartbeat.testing.network import Network
     from heartbeat.testing.segments import Address
@@ -289,13 +291,14 @@ class Host:
             connection.deliver(segment)
         elif segment.syn and segment.ack is None and (listener := self._listener(segment.target)):
             if len(listener.waiting) < listener.backlog:
-                connection = Connection(self, segment.target, segment.source, listener)
+                connection = Connection(self, segment.target, segment.source)
+                connection.opened = partial(listener.offer, connection)
                 self._connections[segment.target, segment.source] = connection
                 connection.answer_syn(segment)
         elif not segment.rst:
             self.network.carry(self, Segment(segment.target, segment.source, segment.ack or 0, segment.seq, rst=True))
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: Endpoint) -> None:
         """A connection is gone from the kernel's table."""
         self._connections.pop((connection.local, connection.remote), None)
 

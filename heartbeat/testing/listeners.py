@@ -45,7 +45,10 @@ class Listener:
         return False
 
     def offer(self, connection: Connection) -> None:
-        """A handshake is done: the process may accept it."""
+        """A handshake is done: the process may accept it. Closed meanwhile: it is reset."""
+        if not self.open:
+            connection.close(reset=True)
+            return
         self.waiting.append(connection)
         if self.watcher is not None:
             self.watcher()

@@ -12,8 +12,8 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
-from heartbeat.testing.listeners import Listener
 from heartbeat.testing.endpoints import SYN_SENT
+from heartbeat.testing.listeners import Listener
 from heartbeat.testing.tcp import Connection
 
 if TYPE_CHECKING:

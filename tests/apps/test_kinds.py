@@ -41,7 +41,24 @@ class KindTests(SynchronousTestCase):
 
     def test_no_seconds(self) -> None:
         """Nothing that Python's float() would be generous about is taken, and nothing out of range."""
-        for text in ("", "abc", "nan", "inf", "-inf", "1_0", " 1", "1 ", "0x1", "1s", "٣", "1e9999", "0", "-1", "3600.1", "9" * 400):
+        for text in (
+            "",
+            "abc",
+            "nan",
+            "inf",
+            "-inf",
+            "1_0",
+            " 1",
+            "1 ",
+            "0x1",
+            "1s",
+            "٣",
+            "1e9999",
+            "0",
+            "-1",
+            "3600.1",
+            "9" * 400,
+        ):
             self.refused(SECONDS, text)
         for value in (True, "1", None, [1], math.nan, math.inf, 0, 4000):
             self.refused_in_file(SECONDS, value)

@@ -59,7 +59,9 @@ class JSONTests(SynchronousTestCase):
             raise ValueError("bad\nluck")
         except ValueError:
             failure = Failure()
-        (line,) = self.lines({"log_level": LogLevel.critical, "log_format": "oh", "log_failure": failure, "log_time": 0.0})
+        (line,) = self.lines(
+            {"log_level": LogLevel.critical, "log_format": "oh", "log_failure": failure, "log_time": 0.0}
+        )
         self.assertEqual((line["exc"]["type"], line["exc"]["msg"]), ("ValueError", "bad\nluck"))
         self.assertIn("test_logs.py", line["exc"]["tb"])
 

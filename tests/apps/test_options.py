@@ -152,7 +152,7 @@ class ServerOptionsTests(OptionsTestCase):
             int: "3",
         }
         special = {"listen": '"tcp:1"', "web": '"none"', "store": '"memory:"', "log-level": '"warn"'}
-        numbers = {"max-connections": "5", "max-per-address": "6"}
+        numbers = {"max-connections": "5", "max-per-address": "6", "max-detection": "9"}
         found = self.parse()
         for setting in settings.TABLE:
             if setting.in_file:
@@ -161,7 +161,7 @@ class ServerOptionsTests(OptionsTestCase):
                 self.parse("--config", self.file(f"{setting.name} = {text}\n"))
 
     def test_unknown_keys(self) -> None:
-        """An unknown key is named with its file and line, and so are an option written otherwise and --config itself."""
+        """An unknown key is named with its file and line; so is an option written otherwise, and --config itself."""
         for key in ("bogus", "ping_interval", "config", "help", "Listen"):
             path = self.file(f"# one\nmultiplier = 3\n{key} = 1\n")
             self.assertEqual(self.refused("--config", path), f'{path}:3: unknown key "{key}"')

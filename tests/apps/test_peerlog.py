@@ -101,7 +101,7 @@ class PeerLogTests(SynchronousTestCase):
         )
 
     def test_a_thousand_deaths(self) -> None:
-        """A thousand deaths at once are ten lines, and one more when ten seconds are over, though nothing else happens."""
+        """A thousand deaths at once are ten lines, and one more ten seconds later, though nothing else happens."""
         for number in range(1000):
             self.log.gone(peer(f"p{number}"), Dead(0.0, "path_dead", 1.5))
         self.assertEqual(len(self.told()), 10)

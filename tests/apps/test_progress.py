@@ -36,7 +36,17 @@ class ProgressTests(SynchronousTestCase):
 
     def test_counters(self) -> None:
         """The first word counts what is done, a second what is queued, the rest is for people."""
-        for text, done in (("7", 7), ("8\n", 8), (" 9 3", 9), ("10 0 since noon\nmore\n", 10), ("11 jobs", 11), ("jobs 11", None), ("-1", None), ("1.5", None), ("0x1", None)):
+        for text, done in (
+            ("7", 7),
+            ("8\n", 8),
+            (" 9 3", 9),
+            ("10 0 since noon\nmore\n", 10),
+            ("11 jobs", 11),
+            ("jobs 11", None),
+            ("-1", None),
+            ("1.5", None),
+            ("0x1", None),
+        ):
             progress = self.read(text, 0.0)
             self.assertEqual(None if progress is None else progress.done, done, text)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import struct
 import time
+from typing import Any
 
 from tests.real.cases import QUIET, ServerTestCase
 from tests.real.rawpeer import ACK, BYE, PING, STALLED, SYNC, Ended, Frame, RawPeer, Silence, short
@@ -114,6 +115,13 @@ class JudgeTests(ServerTestCase):
         peer.attend(seconds)
         return list(peer.asked)
 
+    def answering_once(self, **members: Any) -> tuple[RawPeer, float]:
+        """A connection with the default terms that answered one PING, so that its RTT is known, and when that was."""
+        peer = self.connect()
+        peer.greet(id=self.fresh(), **members)
+        peer.answer(peer.expect(PING))
+        return peer, time.monotonic()
+
     def dies(self, peer: RawPeer) -> float:
         """Read without a word until the connection ends; when that was."""
         try:
@@ -170,9 +178,7 @@ class JudgeTests(ServerTestCase):
 
     def test_half_a_frame_is_no_life(self) -> None:
         """The bytes of an unfinished frame are no sign of life."""
-        peer = self.connect()
-        peer.greet(id=self.fresh(), min_rx_ms=60_000)
-        begun = time.monotonic()
+        peer, begun = self.answering_once()
         for byte in BYE + struct.pack("!HH", 0, 64) + b"x" * 40:
             try:
                 peer.send(bytes([byte]))
@@ -187,8 +193,7 @@ class JudgeTests(ServerTestCase):
         """STALLED makes D longer by the smaller of stalled_ms and D; a further one adds nothing."""
         lives = []
         for told in ([], [600], [600, 600], [60_000]):
-            peer = self.connect()
-            peer.greet(id=self.fresh(), caps=["stalled"], min_rx_ms=60_000)
+            peer, _ = self.answering_once(caps=["stalled"])
             peer.send(b"".join(short(STALLED, one) for one in told))
             lives.append((peer, time.monotonic()))
         for (peer, begun), longest in zip(lives, (1.5, 2.1, 2.1, 3.0), strict=True):

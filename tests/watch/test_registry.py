@@ -334,9 +334,9 @@ class RegistryMachine(RuleBasedStateMachine):
     @invariant()
     def as_the_model(self) -> None:
         """The list and the counts are those of the model."""
-        self.ended = [
-            (at, one) for at, one in self.ended if self.hands.now - at < (10.0 if one.peer.bare else 100.0)
-        ][-4:]
+        self.ended = [(at, one) for at, one in self.ended if self.hands.now - at < (10.0 if one.peer.bare else 100.0)][
+            -4:
+        ]
         expected = sorted(self.living | {one.peer.id: one for _, one in self.ended})
         listed = self.registry.peers()
         assert [peer.id for peer in listed] == expected

@@ -31,7 +31,7 @@ SYNC: Final = 1.0
 
 
 def where_to_connect(address: object) -> str:
-    """The endpoint string that reaches a listener of this process. ``0.0.0.0`` and ``::`` are reached on the loopback."""
+    """What reaches a listener of this process: ``0.0.0.0`` and ``::`` are reached on the loopback."""
     if isinstance(address, IPv6Address):
         host = "::1" if address.host == "::" else address.host
         return f"[{host}]:{address.port}"
@@ -42,3 +42,59 @@ def where_to_connect(address: object) -> str:
         path = address.name.decode()
         return "unix:" + path.replace("\\", "\\\\").replace(":", "\\:").replace("=", "\\=")
     return ""
+
+
+class Demo(MultiService):
+    """The agents, and a word about where to look.
+
+    :param listeners: of this server; the agents connect to the first that takes plain connections
+    :param web: where the page is, if anywhere
+    """
+
+    def __init__(self, reactor: Any, listeners: list[Listening], web: Listening | None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Twisted's
+        self._reactor = reactor
+        self._listeners = listeners
+        self._web = web
+
+    def startService(self) -> None:
+        """Start the agents, once the listeners are there, and print where to look."""
+        for listening in self._listeners:
+            where = where_to_connect(listening.port.getHost()) if listening.port is not None else ""
+            if where and listening.plain:
+                for service in self._agents(where):
+                    self.addService(service)  # type: ignore[no-untyped-call]  # Twisted's
+                print(f"demo: {len(AGENTS)} agents beat in this process; {self._look()}", flush=True)
+                break
+        else:
+            print("demo: no agents, since no --listen takes plain connections", flush=True)
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+
+    def _look(self) -> str:
+        if self._web is None or self._web.port is None:
+            return "with --web none there is no page to look at"
+        address = self._web.port.getHost()
+        if isinstance(address, UNIXAddress):
+            return f"look at {told(address)}"
+        return f"look at {self._web.line().split()[-1]}"
+
+    def _agents(self, where: str) -> list[HeartbeatClientService]:
+        return [
+            HeartbeatClientService(
+                [where],
+                HeartbeatConfig(id=name, interval=INTERVAL, sync_interval=SYNC, services=services, meta=meta),
+                reactor=self._reactor,
+                state=HostState(services=services, meta=meta, load=_in_turn(loads), uptime=_since_now()),
+            )
+            for name, services, loads, meta in AGENTS
+        ]
+
+
+def _in_turn(loads: tuple[float, ...]) -> Callable[[], float]:
+    endless = itertools.cycle(loads)
+    return lambda: next(endless)
+
+
+def _since_now() -> Callable[[], int]:
+    started = time.monotonic()
+    return lambda: int(time.monotonic() - started)

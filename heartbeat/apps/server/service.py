@@ -92,14 +92,14 @@ class Server(MultiService):
         self.drain.timeout = settings.drain_timeout
         self._levels.use(settings.log_level)
 
-    def stopService(self) -> Deferred[Any]:
+    def stopService(self) -> Deferred[None]:
         """Drain, with the web still there to say so; then stop the rest. Nothing remains."""
-        drained = self.drain.begin()
-        return drained.addCallback(lambda _: MultiService.stopService(self)).addBoth(self._stopped)
+        return Deferred.fromCoroutine(self._stop())
 
-    def _stopped(self, result: object) -> object:
+    async def _stop(self) -> None:
+        await self.drain.begin()
+        await super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
         self.peer_log.stop()
-        return result
 
     def _compose(self, reload: Reload[ServerSettings], settings: ServerSettings) -> None:
         parts: list[Any] = [*self.listening]
@@ -107,9 +107,9 @@ class Server(MultiService):
             parts.append(self.web)
         parts.append(reload)
         if settings.demo:
-            parts.append(Demo(self._reactor, self.listening[0], self.web))
+            parts.append(Demo(self._reactor, self.listening, self.web))
         for part in parts:
-            part.setServiceParent(self)
+            self.addService(part)  # type: ignore[no-untyped-call]  # Twisted's
 
     def _listen(self, kind: str, option: str, text: str, factory: Any) -> Listening:
         endpoint = server_endpoint(self._reactor, option, text)

@@ -5,23 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from twisted.logger import LogLevel
-
 from heartbeat.apps.endpoints import listening_endpoint
 from heartbeat.apps.kinds import Flag, Many, OneOf, Seconds, Text, Whole, peer_id, shown
+from heartbeat.apps.logs import LOG_LEVELS
 from heartbeat.apps.machine import connection_limit, host_name
 from heartbeat.apps.options import CONFIG, Gathered, Setting, SettingOptions, When
 from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import ConfigError
 
-__all__ = ["LOG_LEVELS", "Options", "ServerSettings"]
+__all__ = ["TABLE", "Options", "ServerSettings", "server_settings"]
 
 #: A day: longer waits are a mistake, not a wish.
 DAY: Final = 86_400.0
 #: Far above what one process can hold open or remember.
 MILLIONS: Final = 100_000_000
-#: The levels of twisted.logger.
-LOG_LEVELS: Final = tuple(level.name for level in LogLevel.iterconstants())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

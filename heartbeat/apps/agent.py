@@ -1,0 +1,206 @@
+"""``twist heartbeat-agent``: says that this host is alive, how loaded it is, what runs on it, and whether it moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar, Final
+
+from twisted.application.service import IService, MultiService
+from twisted.internet.defer import Deferred
+
+from heartbeat.apps.endpoints import server_address
+from heartbeat.apps.exits import leave, status_of, stop_reactor, why
+from heartbeat.apps.host import HostState
+from heartbeat.apps.kinds import Flag, Many, Names, OneOf, Pairs, Seconds, Text, peer_id
+from heartbeat.apps.logs import LOG_LEVELS, LogLevels, take_over
+from heartbeat.apps.machine import host_name, steady
+from heartbeat.apps.options import CONFIG, Gathered, Setting, SettingOptions, When
+from heartbeat.apps.peerlog import PeerLog
+from heartbeat.apps.progress import ProgressFile
+from heartbeat.apps.reload import Reload
+from heartbeat.apps.stopping import unless_hurried
+from heartbeat.config import HeartbeatConfig
+from heartbeat.errors import ConfigError
+from heartbeat.net import HeartbeatClientService
+
+__all__ = ["Agent", "AgentSettings", "Options", "makeService"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSettings:
+    """What the agent was told, checked; one field for each option."""
+
+    connect: tuple[str, ...]
+    id: str
+    services: tuple[str, ...]
+    meta: Mapping[str, str]
+    progress_file: str | None
+    ping_interval: float
+    adaptive: bool
+    log_json: bool
+    log_level: str | None
+    config: str | None
+
+    @property
+    def heartbeat(self) -> HeartbeatConfig:
+        """The terms that this agent asks for. Raises ConfigError that names a field of HeartbeatConfig."""
+        return HeartbeatConfig(
+            id=self.id,
+            interval=self.ping_interval,
+            adaptive=self.adaptive,
+            services=self.services,
+            meta=self.meta,
+        )
+
+
+TABLE: Final = (
+    Setting(
+        name="connect",
+        kind=Many(Text("HOST:PORT|ENDPOINT", server_address)),
+        default=(),
+        doc="A server; more than one is a list to fail over between",
+    ),
+    Setting(
+        name="id",
+        kind=Text("NAME", peer_id),
+        compute=host_name,
+        doc="What this agent is called; default: the name of the host",
+    ),
+    Setting(name="services", kind=Names(), default=(), when=When.AT_ONCE, doc="What runs on this host"),
+    Setting(
+        name="meta",
+        kind=Pairs(),
+        default=MappingProxyType({}),
+        when=When.AT_ONCE,
+        doc="Anything else to tell, in a config file a table",
+    ),
+    Setting(
+        name="progress-file",
+        kind=Text("FILE"),
+        when=When.AT_ONCE,
+        doc="A file whose first word counts work done, and whose second, if any, what is queued",
+    ),
+    Setting(name="ping-interval", kind=Seconds(0.001, 100), default=0.5, doc="Between two PINGs"),
+    Setting(name="adaptive", kind=Flag(negative=True), default=True, doc="Ping faster while answers are being lost"),
+    Setting(
+        name="log-level",
+        kind=OneOf("LEVEL", LOG_LEVELS),
+        when=When.AT_ONCE,
+        doc=f"The least level that is logged: {', '.join(LOG_LEVELS)}; default: that of twist",
+    ),
+    Setting(name="log-json", kind=Flag(), default=False, doc="Log one JSON object per line"),
+    CONFIG,
+)
+
+
+class Options(SettingOptions):
+    """Options of ``twist heartbeat-agent``.
+
+    :ivar settings: what they come to, after :meth:`parseOptions`
+    """
+
+    command = "heartbeat-agent"
+    table: ClassVar[tuple[Setting, ...]] = TABLE
+    settings: AgentSettings
+
+    def accept(self, gathered: Gathered) -> None:
+        """Keep the settings if they fit together."""
+        self.settings = agent_settings(gathered)
+
+
+def agent_settings(gathered: Gathered) -> AgentSettings:
+    """The settings, if they fit together. Raises ConfigError that names the option or the key."""
+    values: dict[str, Any] = dict(gathered.values)
+    settings = AgentSettings(**values)
+    if not settings.connect:
+        raise ConfigError("--connect", "at least one server is needed: HOST:PORT")
+    try:
+        settings.heartbeat  # noqa: B018  # built to be checked
+    except ConfigError as error:
+        gathered.blame(error, {"interval": "ping_interval"})
+    return settings
+
+
+class Client(HeartbeatClientService):
+    """A client that says when it has given up.
+
+    :param given_up: called when it stops although nobody stopped the service that it is part of
+    """
+
+    def __init__(self, *args: Any, given_up: Callable[[], object], **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._given_up = given_up
+
+    def stopService(self) -> Any:
+        """Leave with BYE 0, unless the connection is gone already."""
+        stopped: Any = super().stopService()
+        if self.parent is not None and self.parent.running:
+            self._given_up()
+        return stopped
+
+
+class Agent(MultiService):
+    """One agent: it beats to the first server that answers, for ever, and reports this host.
+
+    :param read: reads the settings again, for SIGHUP
+    :param levels: of the log, for SIGHUP
+    :ivar state: what it tells of this host
+    :ivar client: keeps the connection
+    """
+
+    def __init__(
+        self, reactor: Any, settings: AgentSettings, *, read: Callable[[], AgentSettings], levels: LogLevels
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Twisted's
+        self._reactor = reactor
+        self._levels = levels
+        self.peer_log = PeerLog(reactor)
+        self.state = HostState()
+        self.state.report()  # what cannot be measured here is found out now, not at the first SYNC
+        self.apply(settings)
+        self.client = Client(
+            settings.connect,
+            settings.heartbeat,
+            self.peer_log,
+            reactor=reactor,
+            state=self.state,
+            given_up=lambda: stop_reactor(reactor, f"{Options.command}: superseded: is {settings.id!r} used twice?"),
+        )
+        for part in (self.client, Reload(reactor, TABLE, settings, read, self.apply)):
+            self.addService(part)  # type: ignore[no-untyped-call]  # Twisted's
+
+    def apply(self, settings: AgentSettings) -> None:
+        """Put into effect what may change in a running agent: what it tells of its host."""
+        path = settings.progress_file
+        progress = self.state.progress
+        if path is None or progress is None or progress.path != path:
+            progress = None if path is None else ProgressFile(path)
+        self.state.renew(settings.services, settings.meta, progress)
+        self._levels.use(settings.log_level)
+
+    def stopService(self) -> Deferred[None]:
+        """Leave with BYE 0. A second signal does not wait until it has arrived."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await unless_hurried(self._reactor, super().stopService())  # type: ignore[no-untyped-call]  # Twisted's
+        self.peer_log.stop()
+
+
+def makeService(options: Options) -> IService:
+    """The agent that the options describe.
+
+    :raises SystemExit: it cannot be made, and standard error says why in one line
+    """
+    from twisted.internet import reactor
+
+    steady(reactor)
+    settings = options.settings
+    levels = take_over(options.parent, as_json=settings.log_json, level=settings.log_level)
+    try:
+        agent = Agent(reactor, settings, read=lambda: agent_settings(options.gathered()), levels=levels)
+    except (ConfigError, OSError) as error:
+        leave(status_of(error), f"{options.command}: {why(error)}")
+    return agent

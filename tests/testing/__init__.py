@@ -1,0 +1,1 @@
+"""Tests of the simulator: what others test with must itself be beyond doubt."""
