@@ -46,6 +46,9 @@ FIELDS: Final = (
 #: The levels of twisted.logger, from the least.
 LOG_LEVELS: Final = tuple(level.name for level in LogLevel.iterconstants())
 
+#: Where Twisted's ClientService tells of each retry, at info. Ten thousand agents that come back are no news.
+RETRIES: Final = ("heartbeat.net.client.HeartbeatClientService", "heartbeat.apps.agent.Client")
+
 _SEEN: Final = "heartbeat_seen"
 
 
@@ -86,11 +89,15 @@ class LogLevels:
     def __init__(self, default: Any) -> None:
         self.default = default
         self._predicate = LogLevelFilterPredicate(defaultLogLevel=default)
+        self.use(None)
 
     def use(self, name: str | None) -> None:
         """Log from this level on; None: from the one that ``twist`` was given."""
         level = self.default if name is None else LogLevel.levelWithName(name)
         self._predicate.setLogLevelForNamespace("", level)
+        quieter = LogLevel.warn if level is LogLevel.info else level
+        for namespace in RETRIES:
+            self._predicate.setLogLevelForNamespace(namespace, quieter)
 
     def filtered(self, observer: ILogObserver) -> ILogObserver:
         """``observer``, without what is below the level."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
 
 from twisted.logger import Logger, LogLevel
 from zope.interface import implementer
@@ -36,6 +37,7 @@ class PeerLog(HeartbeatListener):
         self._reactor = reactor
         self._throttle = Throttle()
         self._timer: IDelayedCall | None = None
+        self._unwell: WeakSet[Peer] = WeakSet()  # who was told to be suspect or stuck
 
     def joined(self, peer: Peer) -> None:
         """Say where it comes from."""
@@ -45,10 +47,13 @@ class PeerLog(HeartbeatListener):
         """Say what became of it; its end is told by :meth:`gone`."""
         match event:
             case Suspect(silent=silent):
+                self._unwell.add(peer)
                 self._write(_INFO, "suspect", "{peer} is suspect: silent for {silent} s", peer, silent=round(silent, 3))
-            case Alive():
+            case Alive() if peer in self._unwell:  # who just joined is alive, too, and that was told
+                self._unwell.discard(peer)
                 self._write(_INFO, "alive", "{peer} is alive again", peer)
             case Stuck():
+                self._unwell.add(peer)
                 self._write(_INFO, "peer_stuck", "{peer} is stuck: its work does not move", peer, reason="peer_stuck")
             case Spared(reason=reason, seconds=seconds):
                 text = "{peer} was spared, the fault is ours: {reason}, {seconds} s"

@@ -42,8 +42,7 @@ class Attention:
 
     def remember(self, seconds: float) -> None:
         """Keep gaps for at least ``seconds``: the longest detection time in use."""
-        if seconds > self._keep:
-            self._keep = seconds
+        self._keep = max(self._keep, seconds)
 
     def expect(self, at: float) -> None:
         """The loop means to look again at ``at``, and sleeps in its poll until then."""

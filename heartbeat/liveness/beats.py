@@ -223,7 +223,7 @@ class Beats:
         judge = self.liveness.next_timer()
         if judge is None:  # not judged: not asked either, but for a judge that is final already
             return None if self._ask_due == NEVER or self.liveness.cause is not None else self._ask_due
-        return judge if judge < self._ask_due else self._ask_due
+        return min(self._ask_due, judge)
 
     def handle_timer(self, now: float) -> Need:
         """The moment of :meth:`next_timer` has come or passed."""

@@ -84,7 +84,7 @@ class Left(Event):
 class Refused(Event):
     """The connection ended before its gate opened.
 
-    :ivar cause: one of :data:`heartbeat.liveness.causes.FAILURE_REASONS`
+    :ivar cause: one of :data:`heartbeat.liveness.causes.FAILURE_REASONS`; ``""`` for a BYE that is no failure
     :ivar reason: one line for people
     """
 

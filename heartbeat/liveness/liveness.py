@@ -62,7 +62,8 @@ class Liveness:
 
     __slots__ = (
         "_deaf_at", "_due", "_excused", "_grant", "_handed_at", "_spared_for", "asking", "attention",
-        "can_ask", "cause", "detector", "evidence", "heard_at", "news", "rtt", "since", "state", "stuck", "suspicion", "terms",
+        "can_ask", "cause", "detector", "evidence", "heard_at", "news", "rtt", "since", "state", "stuck",
+        "suspicion", "terms",
     )  # fmt: skip
 
     def __init__(
@@ -260,14 +261,13 @@ class Liveness:
         else:
             self.note(Dead(now, cause, now - self.heard_at, evidence))
 
-    def leave(self, detail: str, now: float, reason: str = "", cause: str = "unattributed") -> None:
-        """The peer said a BYE that is no failure; before the gate it is a refusal with ``cause``."""
+    def leave(self, detail: str, now: float, reason: str = "") -> None:
+        """The peer said a BYE that is no failure; before the gate it is a refusal without a cause."""
         if self.state in FINAL:
             return
         self._move(Input.LEAVING, now)
         if self.state is State.REFUSED:
-            self.cause = cause
-            self.note(Refused(now, cause, reason or detail))
+            self.note(Refused(now, "", reason or detail))
         else:
             self.note(Left(now, detail, reason))
 

@@ -57,7 +57,9 @@ class Peer:
         "transport",
     )
 
-    def __init__(self, beats: Beats, clocks: Clocks, *, id: str, address: str = "", transport: str = "tcp", node: str = "") -> None:
+    def __init__(
+        self, beats: Beats, clocks: Clocks, *, id: str, address: str = "", transport: str = "tcp", node: str = ""
+    ) -> None:
         self._beats = beats
         self._clocks = clocks
         self.id = id
@@ -155,7 +157,9 @@ class Peer:
             "state": self.state.value,
             "since": round(wall - (now - self.since), 3),
             "last_heard_ms": max(0, round((now - self.heard_at) * 1000)),
-            "rtt_ms": None if rtt.last is None else {"last": _ms(rtt.last), "smoothed": _ms(rtt.smoothed), "p95": _ms(rtt.p95)},
+            "rtt_ms": None
+            if rtt.last is None
+            else {"last": _ms(rtt.last), "smoothed": _ms(rtt.smoothed), "p95": _ms(rtt.p95)},
             "loss_ratio": round(self._beats.loss(now), 4),
             "interval_ms": round(self.interval * 1000),
             "detect_ms": round(self.detect * 1000),

@@ -168,12 +168,19 @@ class Driver:
         """Tell the events, oldest first."""
         for event in self.session.beats.events():
             if not self._joined and self.session.gate is None:
-                self._joined = True
-                self.house.opened(self, now)
+                self._open(now)
             if self.house.listener is not None:
                 tell(self.house.listener, self.session.peer, event, self._joined)
             if self.follower is not None:
                 self.follower(event)
+
+    def _open(self, now: float) -> None:
+        """The gate opened. The kernel knows a round trip already: with it a silent peer is found in time."""
+        self._joined = True
+        tcp = self.link.look(now).tcp
+        if tcp is not None and tcp.rtt:
+            self.session.beats.rtt.sample(tcp.rtt, provisional=True)
+        self.house.opened(self, now)
 
     def _act(self, now: float) -> None:
         """Do what the session wants done with the connection; once for each wish."""

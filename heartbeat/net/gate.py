@@ -130,7 +130,7 @@ class GatedEndpoint:
                 inner = await self._open(self._endpoints[index])
             except CancelledError:
                 raise
-            except Exception as error:  # whatever stands in the way of one server, the next may do
+            except Exception as error:  # noqa: BLE001  whatever stands in the way of one server, the next may do
                 self.byes.append(self._connectors.farewell)
                 log.debug("{server}: {error}", server=self._endpoints[index], error=error)
                 failed = error

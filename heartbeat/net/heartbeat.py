@@ -99,7 +99,7 @@ class Heartbeat:
         session = self._driver.session
         if session.beats.state in FINAL:
             return fail(reason_for(session))
-        waiting: Deferred[Heartbeat] = Deferred(lambda d: self._alive.remove(d))
+        waiting: Deferred[Heartbeat] = Deferred(self._alive.remove)
         if session.gate is None:
             waiting.callback(self)
         else:
@@ -108,7 +108,7 @@ class Heartbeat:
 
     def when_gone(self) -> Deferred[None]:
         """Fires when the transport is gone."""
-        waiting: Deferred[None] = Deferred(lambda d: self._gone.remove(d))
+        waiting: Deferred[None] = Deferred(self._gone.remove)
         if self._over:
             waiting.callback(None)
         else:

@@ -23,7 +23,7 @@ def call(listener: Any, name: str, *arguments: Any) -> None:
         return
     try:
         method(*arguments)
-    except Exception:  # an application's listener may raise anything; the connection must not notice
+    except Exception:  # noqa: BLE001  an application's listener may raise anything; the connection must not notice
         log.failure("a heartbeat listener failed in {name}()", name=name)
 
 

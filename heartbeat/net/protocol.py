@@ -9,7 +9,14 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IHandshakeListener, IProtocol, ISSLTransport, ITCPTransport, ITransport
+from twisted.internet.interfaces import (
+    IAddress,
+    IHandshakeListener,
+    IProtocol,
+    ISSLTransport,
+    ITCPTransport,
+    ITransport,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -19,6 +26,7 @@ from heartbeat.interfaces import IStateSource
 from heartbeat.liveness.counters import Counters
 from heartbeat.net.address import counted_as, shown
 from heartbeat.net.driver import Driver, House
+from heartbeat.net.guarded import GuardedSource
 from heartbeat.net.heartbeat import Heartbeat
 from heartbeat.net.kernel import apply_options
 from heartbeat.net.link import link_for
@@ -131,7 +139,8 @@ class HeartbeatFactory(Factory, House):
         self.max_connections = max_connections
         self.max_per_address = max_per_address
         self.wheel: Wheel = wheel_for(reactor, seconds)
-        self.source: Any = state if state is not None else ConfigSource(self.config, self.wheel.seconds)
+        own = ConfigSource(self.config, self.wheel.seconds)
+        self.source: Any = own if state is None else GuardedSource(state)
         self.rtt_counts = Counters()
         self._drivers: set[Driver] = set()
         self._addresses: Counter[str] = Counter()

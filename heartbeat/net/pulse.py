@@ -1,4 +1,4 @@
-"""One judge, one link, one place in the wheel: wakes the judge, puts its questions, brings evidence, reads the verdict."""
+"""One judge, one link, one place in the wheel: wakes the judge, puts its questions, brings it evidence."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from heartbeat.liveness.need import ASK, ASK_AND_LOOK, JUDGE, LOOK, Need
 from heartbeat.liveness.states import FINAL
 
 if TYPE_CHECKING:
-    from heartbeat.liveness.evidence import Evidence
     from heartbeat.liveness.beats import Beats
+    from heartbeat.liveness.evidence import Evidence
     from heartbeat.liveness.liveness import Liveness
     from heartbeat.net.link import Link
     from heartbeat.net.wheel import Wheel

@@ -73,7 +73,7 @@ class Roll:
 
 
 class Contest:
-    """Newcomers that wait while the older connection of their id shows whether it lives. One PING, however many wait."""
+    """Newcomers that wait while the older connection of their id shows whether it lives. One PING for all."""
 
     def __init__(self, roll: Roll, name: str, older: Driver, newcomer: Driver, now: float) -> None:
         self.name = name

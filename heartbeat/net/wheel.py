@@ -77,7 +77,7 @@ class Wheel:
         self._turning = False
 
     def put(self, spoke: Spoke, at: float) -> None:
-        """Wake ``spoke`` at ``at`` (monotonic seconds); one that is in the wheel already is moved, if that is earlier."""
+        """Wake ``spoke`` at ``at`` (monotonic seconds); who is in it already is moved, if that is earlier."""
         tick = int(at * PER_SECOND) + 1
         if self._call is None and not self._turning:
             self._tick = max(self._tick, int(self.seconds() * PER_SECOND))
@@ -163,7 +163,7 @@ class Wheel:
                 spoke.tick = -1
                 try:
                     at = spoke.wake(now)
-                except Exception:  # one connection's defect must not cost the others their judge
+                except Exception:  # noqa: BLE001  one connection's defect must not cost the others their judge
                     log.failure("a connection could not be woken and is not watched any more")
                     continue
                 if at is not None:

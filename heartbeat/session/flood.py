@@ -32,8 +32,7 @@ class Flood:
     def spend(self, now: float) -> bool:
         """One frame came. True: that was the second strike within 60 s, say BYE 9."""
         full_at = self._full_at
-        if full_at < now:
-            full_at = now
+        full_at = max(full_at, now)
         full_at += self._floor
         if full_at - now <= self._room:
             self._full_at = full_at

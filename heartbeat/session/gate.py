@@ -21,25 +21,28 @@ __all__ = ["BEFORE_ACCEPTOR", "BEFORE_CONNECTOR", "Agreement", "Gate", "behind"]
 
 IDENTITY_REFUSED: Final = 5
 
-_BYE: Final = {frames.BYE: frames.BYE_LIMIT}
-_HELLO: Final = {frames.HELLO: frames.HELLO_LIMIT}
+
+def _may(*magics: bytes) -> Mapping[bytes, int]:
+    return {magic: frames.BODY_LIMITS[magic] for magic in magics}
+
+
 #: What may reach an acceptor first.
-BEFORE_ACCEPTOR: Final[Mapping[bytes, int]] = {**_BYE, **_HELLO, frames.PING: 0}
+BEFORE_ACCEPTOR: Final = _may(frames.BYE, frames.HELLO, frames.PING)
 #: What may reach a connector before its gate.
-BEFORE_CONNECTOR: Final[Mapping[bytes, int]] = {**_BYE, **_HELLO}
+BEFORE_CONNECTOR: Final = _may(frames.BYE, frames.HELLO)
 
 
 @lru_cache(maxsize=32)
 def behind(caps: frozenset[str], expects_state: bool) -> Mapping[bytes, int]:
     """What may stand behind the gate with these capabilities in force. DATA is added by whoever knows the credit."""
-    allowed = {**_BYE, frames.PING: 0, frames.ACK: 0, frames.SYNC: frames.SYNC_BODY, frames.SYNC_ACK: 0}
+    magics = [frames.BYE, frames.PING, frames.ACK, frames.SYNC, frames.SYNC_ACK]
     if "state" in caps and expects_state:
-        allowed[frames.STATE] = frames.STATE_LIMIT
+        magics.append(frames.STATE)
     if "stalled" in caps:
-        allowed[frames.STALLED] = 0
+        magics.append(frames.STALLED)
     if "data" in caps:
-        allowed[frames.WINDOW] = 0
-    return allowed
+        magics.append(frames.WINDOW)
+    return _may(*magics)
 
 
 @dataclass(frozen=True, slots=True)

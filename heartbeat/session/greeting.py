@@ -42,6 +42,8 @@ _NUMBERS: Final = {
     "max_data": (16_384, 2**30, 1_048_576),
 }
 
+_LAST: Final = {"session": str, "cause": str, "heard_ms": int, "idle_ms": int, "heard_seq": int, "acked_seq": int}
+
 
 @dataclass(frozen=True, slots=True)
 class Hello:
@@ -83,7 +85,7 @@ def parse_hello(body: bytes) -> Hello:
         kid=_string(members, "kid", _KID.match, "16 hex digits"),
         resume=_string(members, "resume", _RESUME.match, "1-1024 printable ASCII characters"),
         traceparent=_traceparent(members),
-        last=_typed(members, "last", dict, "an object"),
+        last=_last(members),
         session=_string(members, "session", _RESUME.match, "1-1024 printable ASCII characters"),
         resumed=bool(_typed(members, "resumed", bool, "true or false")),
     )
@@ -154,6 +156,14 @@ def _typed(members: Mapping[str, Any], name: str, kind: type, what: str) -> Any:
     return value
 
 
+def _last(members: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    last: Mapping[str, Any] | None = _typed(members, "last", dict, "an object")
+    for name, kind in _LAST.items():
+        if last is not None and name in last and type(last[name]) is not kind:
+            raise PeerViolation(f"HELLO: last.{name} must be of another type, not {last[name]!r:.60}")
+    return last
+
+
 def _whole(members: Mapping[str, Any], name: str, absent: int) -> int:
     value = _typed(members, name, int, "an integer")
     return absent if value is None else int(value)
@@ -176,9 +186,7 @@ def _strings(members: Mapping[str, Any], name: str, most: int, fits: Any, what: 
 
 
 def _is_id(text: str) -> bool:
-    return (
-        0 < len(text.encode()) <= MOST_ID_BYTES and not text.startswith("~") and _ID_CONTROL.search(text) is None
-    )
+    return 0 < len(text.encode()) <= MOST_ID_BYTES and not text.startswith("~") and _ID_CONTROL.search(text) is None
 
 
 def _traceparent(members: Mapping[str, Any]) -> str | None:

@@ -73,8 +73,8 @@ class Session:
     :param address: of the peer, ``host:port``
     :param caps: capabilities that we offer
 
-    An acceptor's session that read a HELLO waits, with :attr:`applicant` set, for :meth:`admit` or :meth:`bye`. The rest
-    of the judge's face (``observe``, ``doubt``, ``handed_over``, ``events``, ``state`` ...) is that of :attr:`beats`.
+    An acceptor's session that read a HELLO waits, with :attr:`applicant` set, for :meth:`admit` or :meth:`bye`. The
+    rest of the judge's face (``observe``, ``doubt``, ``handed_over``, ``events``, ``state`` ...) is that of :attr:`beats`.
 
     :ivar beats: the judge
     :ivar peer: the view that others have
@@ -303,7 +303,7 @@ class Session:
 
     def _record(self, code: int, reason: str, now: float) -> None:
         if code in BYE_DETAILS:
-            self.liveness.leave(BYE_DETAILS[code], now, reason, cause_of(code))
+            self.liveness.leave(BYE_DETAILS[code], now, reason)
         else:
             self.liveness.condemn(cause_of(code), now, reason=reason)
 

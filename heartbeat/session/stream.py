@@ -25,7 +25,7 @@ class Stream:
     :ivar ended_out: ours has
     """
 
-    __slots__ = ("_eaten", "_outbox", "_ours", "credit_in", "credit_out", "ended_in", "ended_out", "inbox", "queued")
+    __slots__ = ("_eaten", "_ours", "_outbox", "credit_in", "credit_out", "ended_in", "ended_out", "inbox", "queued")
 
     def __init__(self, ours: int, theirs: int) -> None:
         self._ours = ours

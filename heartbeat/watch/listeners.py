@@ -24,7 +24,7 @@ class Listeners:
     :ivar round_trip: only there if one of them wants each round trip: whoever looks for it finds out
     """
 
-    log = Logger(namespace="heartbeat.watch.listeners")
+    log = Logger()
     round_trip: Callable[[Peer, float], None]
 
     def __init__(self, *listeners: Any) -> None:

@@ -76,68 +76,40 @@ WINDOW: Final = b"HWIN"
 CONFIRM: Final = b"HCFM"
 SEAL: Final = b"HSEA"
 
-#: What the frames are called in reasons and logs.
-NAMES: Final[Mapping[bytes, str]] = MappingProxyType(
-    {
-        PING: "PING",
-        ACK: "ACK",
-        SIGNED_ACK: "SIGNED ACK",
-        SYNC: "SYNC",
-        SYNC_ACK: "SYNC-ACK",
-        HELLO: "HELLO",
-        STATE: "STATE",
-        STALLED: "STALLED",
-        BYE: "BYE",
-        DATA: "DATA",
-        WINDOW: "WINDOW",
-        CONFIRM: "CONFIRM",
-        SEAL: "SEAL",
-    }
+HEADER_SIZE: Final = 8  #: the magic and four bytes more, whose meaning depends on it
+TAG_SIZE: Final = 16  #: of SIGNED ACK, CONFIRM and SEAL: half of an HMAC-SHA-256 (``wire.md`` §5)
+SYNC_BODY: Final = 24  #: always: the digest of the services, load, uptime
+HELLO_LIMIT: Final = 8 * 1024  #: before anything is proved: room for all members of §4 and no more
+CONFIRM_LIMIT: Final = 4 * 1024  #: a tag and three short members, before anything is proved
+STATE_LIMIT: Final = 64 * 1024  #: as much as a peer may say about itself in all (``wire.md`` §3)
+BYE_LIMIT: Final = 256  #: a reason is one line for people
+CREDIT_LIMIT: Final = 2**31 - 1  #: more never stands open (``wire.md`` §7), so no DATA or WINDOW can name more
+
+# The table of wire.md §1: magic, name, the most bytes of body.
+_TABLE: Final = (
+    (PING, "PING", 0),
+    (ACK, "ACK", 0),
+    (SIGNED_ACK, "SIGNED ACK", TAG_SIZE),
+    (SYNC, "SYNC", SYNC_BODY),
+    (SYNC_ACK, "SYNC-ACK", 0),
+    (HELLO, "HELLO", HELLO_LIMIT),
+    (STATE, "STATE", STATE_LIMIT),
+    (STALLED, "STALLED", 0),
+    (BYE, "BYE", BYE_LIMIT),
+    (DATA, "DATA", CREDIT_LIMIT),
+    (WINDOW, "WINDOW", 0),
+    (CONFIRM, "CONFIRM", CONFIRM_LIMIT),
+    (SEAL, "SEAL", TAG_SIZE),
 )
+#: What the frames are called in reasons and logs, by magic.
+NAMES: Final[Mapping[bytes, str]] = MappingProxyType({magic: name for magic, name, _ in _TABLE})
+#: By magic the most bytes of body that a frame ever has: what an ``allowed`` of the decoder is made from. For DATA put
+#: the credit that is left instead.
+BODY_LIMITS: Final[Mapping[bytes, int]] = MappingProxyType({magic: most for magic, _, most in _TABLE})
 
-#: Bytes of the header: the magic and four more, whose meaning depends on it.
-HEADER_SIZE: Final = 8
-#: Bytes of a tag in SIGNED ACK, CONFIRM and SEAL: half of an HMAC-SHA-256 (``wire.md`` §5).
-TAG_SIZE: Final = 16
-#: Bytes of a SYNC behind its header: the digest of the services, the load, the uptime.
-SYNC_BODY: Final = 24
-#: Whoever connects makes us hold this much before it has proved anything: room for all members of §4 and no more.
-HELLO_LIMIT: Final = 8 * 1024
-#: A tag and three short members; it too comes before anything is proved.
-CONFIRM_LIMIT: Final = 4 * 1024
-#: As much as a peer may say about itself in all (``wire.md`` §3).
-STATE_LIMIT: Final = 64 * 1024
-#: A reason is one line for people.
-BYE_LIMIT: Final = 256
-#: More credit than this never stands open (``wire.md`` §7), so no DATA or WINDOW can name more.
-CREDIT_LIMIT: Final = 2**31 - 1
-
-#: For every magic the most bytes of body that it ever has: what an ``allowed`` of the decoder is made from. For DATA
-#: put the credit that is left instead.
-BODY_LIMITS: Final[Mapping[bytes, int]] = MappingProxyType(
-    {
-        PING: 0,
-        ACK: 0,
-        SIGNED_ACK: TAG_SIZE,
-        SYNC: SYNC_BODY,
-        SYNC_ACK: 0,
-        HELLO: HELLO_LIMIT,
-        STATE: STATE_LIMIT,
-        STALLED: 0,
-        BYE: BYE_LIMIT,
-        DATA: CREDIT_LIMIT,
-        WINDOW: 0,
-        CONFIRM: CONFIRM_LIMIT,
-        SEAL: TAG_SIZE,
-    }
-)
-
-#: SYNC: the sender's progress counter has not moved while work is queued.
-STUCK: Final = 1 << 0
-#: SYNC: the sender's STATE differs from the last that it sent in this session.
-CHANGED: Final = 1 << 1
-#: SYNC-ACK: send me your STATE.
-WANT_STATE: Final = 1 << 0
+STUCK: Final = 1 << 0  #: SYNC: the sender's progress counter has not moved while work is queued
+CHANGED: Final = 1 << 1  #: SYNC: the sender's STATE differs from the last that it sent in this session
+WANT_STATE: Final = 1 << 0  #: SYNC-ACK: send me your STATE
 
 _MOST_U32: Final = 2**32 - 1
 _CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f]")

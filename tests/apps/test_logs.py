@@ -12,7 +12,7 @@ from twisted.logger._global import LogBeginner
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from heartbeat.apps.logs import json_line, json_observer, take_over
+from heartbeat.apps.logs import RETRIES, json_line, json_observer, take_over
 
 
 class JSONTests(SynchronousTestCase):
@@ -117,6 +117,20 @@ class TakeOverTests(SynchronousTestCase):
             log.debug(texts[1])
         written = [json.loads(line)["msg"] for line in parent["logFile"].getvalue().splitlines()]
         self.assertEqual(written, ["a", "c", "d", "g"])
+
+    def test_retries_are_for_who_debugs(self) -> None:
+        """What ClientService says about each retry, at info, shows at level debug only."""
+        parent = self.twist()
+        publisher = LogPublisher()
+        log = Logger(RETRIES[0], observer=publisher)
+        levels = take_over(parent, as_json=True, level=None)
+        publisher.addObserver(parent["fileLogObserverFactory"](parent["logFile"]))
+        for level in (None, "debug", "error"):
+            levels.use(level)
+            log.info("Scheduling retry, {level}", level=level)
+            log.warn("warned, {level}", level=level)
+        written = [json.loads(line)["msg"] for line in parent["logFile"].getvalue().splitlines()]
+        self.assertEqual(written, ["warned, None", "Scheduling retry, debug", "warned, debug"])
 
     def test_text_stays_text(self) -> None:
         """Without --log-json the format is the one that twist was told, with our level."""

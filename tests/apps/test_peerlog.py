@@ -54,17 +54,26 @@ class PeerLogTests(SynchronousTestCase):
 
     def test_levels(self) -> None:
         """Changes of state are told at info, our own faults at warn, news of a peer that is well at debug."""
+        someone = peer()
         for event, level in (
             (Suspect(1.0, 1.04), "info"),
             (Alive(1.0), "info"),
             (Stuck(1.0), "info"),
+            (Alive(1.0), "info"),
             (Spared(1.0, "local_stall", 3.0), "warn"),
             (Synced(1.0, EMPTY_REPORT), "debug"),
         ):
-            self.log.changed(peer(), event)
+            self.log.changed(someone, event)
             ((found, text),) = self.told()
             self.assertEqual(found, level, text)
             self.assertIn("a ", text)
+
+    def test_who_joins_is_alive(self) -> None:
+        """That somebody is alive is news only after it was not well."""
+        someone = peer()
+        self.log.joined(someone)
+        self.log.changed(someone, Alive(1.0))
+        self.assertEqual(self.told(), [("info", "a joined from 192.0.2.1:9")])
 
     def test_an_end_is_told_once(self) -> None:
         """Dead and Left come twice, as a change and as the end; the end is what is told."""

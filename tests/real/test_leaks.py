@@ -150,9 +150,9 @@ class Joined(HeartbeatListener):
 def _ours() -> Counter[str]:
     """How many objects of each class of the package are alive."""
     gc.collect()
-    kinds = (type(one) for one in gc.get_objects())
+    rooms = ((getattr(type(one), "__module__", None), type(one)) for one in gc.get_objects())
     return Counter(
-        f"{kind.__module__}.{kind.__qualname__}" for kind in kinds if kind.__module__.startswith("heartbeat.")
+        f"{room}.{kind.__qualname__}" for room, kind in rooms if isinstance(room, str) and room.startswith("heartbeat.")
     )
 
 
@@ -204,8 +204,9 @@ class LeakTests(TestCase):
         listener = Joined()
         factory = Watched(HeartbeatConfig(handshake_timeout=_HANDSHAKE), listener)
         factory.built = []
-        port = self.reactor.listenTCP(0, factory, interface="127.0.0.1", backlog=200)
-        number = port.getHost().port
+        opened = [self.reactor.listenTCP(0, factory, interface="127.0.0.1", backlog=200)]
+        self.addCleanup(lambda: opened and opened.pop().stopListening())
+        number = opened[0].getHost().port
         await threads.deferToThread(_visit, number, 20)  # what is made once is made now
         await self.settled(lambda: factory.connections == 0, "the first connections are gone")
         before, ours = self.held(), _ours()
@@ -220,7 +221,7 @@ class LeakTests(TestCase):
         self.assertEqual(_living(factory.built), [])
         self.assertEqual(_living(listener.peers), [])
 
-        await defer.maybeDeferred(port.stopListening)
+        await defer.maybeDeferred(opened.pop().stopListening)
         return weakref.ref(factory)
 
     def test_connector(self) -> defer.Deferred[None]:

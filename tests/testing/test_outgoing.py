@@ -99,7 +99,7 @@ class RetransmissionTests(OutgoingCase):
         self.assertEqual(self.sent, [(1, b"ping", "")] * 5)
 
     def test_the_signature_of_a_silent_drop(self) -> None:
-        """Unacknowledged, retransmits as many as backoffs, and what was written later was never sent (one at a time)."""
+        """Unacknowledged, as many retransmits as backoffs, and what was written later was never sent: one at a time."""
         self.out.write(b"ping", 10.0)
         for _ in range(3):
             self.out.expired(self.out.deadline or 0.0)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from heartbeat.apps.stopping import unless_hurried
@@ -18,6 +19,7 @@ __all__ = ["Drain"]
 class Drain:
     """Sends the peers of a factory away.
 
+    :ivar first: what is to be done before
     :ivar timeout: seconds after which those that do not go are cut off; may be changed until :meth:`begin`
     """
 
@@ -25,6 +27,7 @@ class Drain:
         self.timeout = timeout
         self._reactor = reactor
         self._factory = factory
+        self.first: Callable[[], Deferred[Any]] = lambda: succeed(None)
         self._begun = False
         self._log = Logger(namespace="heartbeat.server")
 
@@ -35,9 +38,13 @@ class Drain:
     def begin(self) -> Deferred[None]:
         """Say BYE 1 to everybody. Fires when all are gone, when the time is up, or at a second signal to stop."""
         self._begun = True
+        return unless_hurried(self._reactor, Deferred.fromCoroutine(self._drain()), self._cut)
+
+    async def _drain(self) -> None:
+        await self.first()
         if self._factory.connections:
             self._log.info("draining: BYE to {count} connections", count=self._factory.connections)
-        return unless_hurried(self._reactor, self._factory.drain(self.timeout), self._cut)
+        await self._factory.drain(self.timeout)
 
     def _cut(self) -> None:
         self._log.info("told to stop again: {count} connections are cut off", count=self._factory.connections)

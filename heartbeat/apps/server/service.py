@@ -107,7 +107,9 @@ class Server(MultiService):
             parts.append(self.web)
         parts.append(reload)
         if settings.demo:
-            parts.append(Demo(self._reactor, self.listening, self.web))
+            demo = Demo(self._reactor, self.listening, self.web)
+            parts.append(demo)
+            self.drain.first = demo.stopService
         for part in parts:
             self.addService(part)  # type: ignore[no-untyped-call]  # Twisted's
 

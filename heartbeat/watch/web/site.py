@@ -63,7 +63,7 @@ class WebSite(Site):
     """
 
     noisy = False
-    logger = Logger(namespace="heartbeat.watch.web")
+    logger = Logger()
 
     def __init__(self, root: Page, reactor: IReactorTime) -> None:
         build: Callable[..., None] = super().__init__

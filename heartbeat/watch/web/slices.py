@@ -56,7 +56,7 @@ class Slices:
     :param parts: each is made in a turn of its own; an empty one is time spent and nothing to say. Closed at the end
     """
 
-    log = Logger(namespace="heartbeat.watch.web")
+    log = Logger()
 
     def __init__(self, request: Request, parts: Generator[bytes, None, None], turns: Turns) -> None:
         self._request = request
