@@ -13,14 +13,11 @@ __all__ = ["Turns"]
 
 
 class Turns:
-    """Calls back after two turns.
-
-    :param reactor: gives the reactor, or None when it is gone
-    """
+    """Calls back after two turns."""
 
     __slots__ = ("_calls", "_first", "_reactor", "_second")
 
-    def __init__(self, reactor: Callable[[], Any]) -> None:
+    def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._first: list[Callable[[], None]] = []
         self._second: list[Callable[[], None]] = []
@@ -31,17 +28,12 @@ class Turns:
         self._first.append(callback)
         if not self._calls:
             self._calls = True
-            self._next_turn()
+            self._reactor.callLater(0, self._turn)
 
     def _turn(self) -> None:
         due, self._second, self._first = self._second, self._first, []
         self._calls = bool(self._second)
         if self._calls:
-            self._next_turn()
+            self._reactor.callLater(0, self._turn)
         for callback in due:
             callback()
-
-    def _next_turn(self) -> None:
-        reactor = self._reactor()
-        if reactor is not None:
-            reactor.callLater(0, self._turn)

@@ -61,13 +61,13 @@ class Wheel:
     )  # fmt: skip
 
     def __init__(self, reactor: Any, clocks: Clocks) -> None:
-        self._reactor = weakref.ref(reactor)  # the map of wheels must not keep a reactor alive
+        self._reactor = reactor
         self.clocks = clocks
         self.seconds = clocks.seconds
         now = clocks.seconds()
         self.attention = Attention(now)
         self.lag = Counters()
-        self.turns = Turns(self._reactor)
+        self.turns = Turns(reactor)
         self.judging: list[Any] = []
         self.watched = 0
         self._slots: list[list[Any]] = [[] for _ in range(SLOTS)]
@@ -124,9 +124,7 @@ class Wheel:
         if self._call is not None:
             self._call.reset(delay)
             return
-        reactor = self._reactor()
-        if reactor is not None:
-            self._call = reactor.callLater(delay, self._turn)
+        self._call = self._reactor.callLater(delay, self._turn)
 
     def _turn(self) -> None:
         self._call = None
@@ -171,12 +169,15 @@ class Wheel:
             slot.clear()
 
 
-_WHEELS: weakref.WeakKeyDictionary[Any, Wheel] = weakref.WeakKeyDictionary()
+# Neither a reactor nor a wheel is kept alive by it: a wheel lives as long as a factory or a connection has it.
+_WHEELS: weakref.WeakKeyDictionary[Any, weakref.ref[Wheel]] = weakref.WeakKeyDictionary()
 
 
 def wheel_for(reactor: Any, seconds: Callable[[], float] | None = None) -> Wheel:
     """The wheel of ``reactor``, made when first asked for; ``seconds`` chooses its clock then."""
-    wheel = _WHEELS.get(reactor)
+    known = _WHEELS.get(reactor)
+    wheel = None if known is None else known()
     if wheel is None:
-        wheel = _WHEELS[reactor] = Wheel(reactor, clocks_for(reactor, seconds))
+        wheel = Wheel(reactor, clocks_for(reactor, seconds))
+        _WHEELS[reactor] = weakref.ref(wheel)
     return wheel

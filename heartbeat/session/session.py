@@ -73,8 +73,8 @@ class Session:
     :param address: of the peer, ``host:port``
     :param caps: capabilities that we offer
 
-    An acceptor's session that read a HELLO waits, with :attr:`applicant` set, for :meth:`admit` or :meth:`bye`. The
-    rest of the judge's face (``observe``, ``doubt``, ``handed_over``, ``events``, ``state`` ...) is that of :attr:`beats`.
+    An acceptor's session that read a HELLO waits, with :attr:`applicant` set, for :meth:`admit` or :meth:`bye`.
+    The rest of the judge's face (``observe``, ``doubt``, ``handed_over``, ``events``, ``state``) is :attr:`beats`.
 
     :ivar beats: the judge
     :ivar peer: the view that others have

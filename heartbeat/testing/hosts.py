@@ -6,7 +6,7 @@ it, and the kernel then closes what it held; :meth:`Host.vanish` takes both away
 The loop turns as Twisted's does: it sleeps in a poll until a socket is ready or a timer is due, reads and writes
 the sockets that are ready, then runs the timers, then polls again. A stall while it sleeps, or while it reads,
 ends with the timers first and the sockets second; a stall in a timer ends with the sockets first (``facts.md`` K2f).
-A turn takes no virtual time.
+A turn takes a microsecond, so that a loop which waits for its own clock sees it move.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ MONOTONIC_SPREAD: Final = 100_000.0
 #: Ports given to connections and to listeners on port 0, as Linux does from here on.
 FIRST_EPHEMERAL: Final = 32_768
 LAST_PORT: Final = 65_535
-#: Seconds: a sleep that rounding made too short is tried again after this.
-SHORTEST_SLEEP: Final = 1e-6
-#: Turns of one loop in one moment of virtual time, beyond which it is called a livelock.
+#: Seconds from one turn of a loop to the next, at least.
+TURN: Final = 1e-6
+#: Turns in a row without any sleep, beyond which it is called a livelock.
 MOST_TURNS: Final = 100_000
 
 
@@ -73,7 +73,8 @@ class Process:
         self._turning = False
         self._wake_at: float | None = None
         self._booked: float | None = None
-        self._turns = (0.0, 0)
+        self._turned_at = -1.0
+        self._turns = 0
 
     @property
     def stalled(self) -> bool:
@@ -105,7 +106,7 @@ class Process:
         if seconds is None:
             self._wake_at = None
         else:
-            self._sleep_until(self.host.network.now + (max(seconds, SHORTEST_SLEEP) if seconds > 0 else 0.0))
+            self._sleep_until(self.host.network.now + seconds)
 
     def kill(self) -> None:
         """It ends here, between two instructions."""
@@ -117,6 +118,7 @@ class Process:
 
     def _sleep_until(self, time: float) -> None:
         """Wake at ``time``. One event is kept in the queue for it; one that comes too early only books the next."""
+        time = max(time, self._turned_at + TURN)
         if time == self._wake_at:
             return
         network = self.host.network
@@ -155,10 +157,10 @@ class Process:
         loop.run_timers()
 
     def _count(self, now: float) -> None:
-        at, count = self._turns
-        self._turns = (now, count + 1 if at == now else 1)
-        if self._turns[1] > MOST_TURNS:
-            raise RuntimeError(f"the loop of {self.host.name} never sleeps: {MOST_TURNS} turns at {now:.6f} s")
+        self._turns = self._turns + 1 if now <= self._turned_at + 2 * TURN else 1
+        self._turned_at = now
+        if self._turns > MOST_TURNS:
+            raise RuntimeError(f"the loop of {self.host.name} never sleeps: {MOST_TURNS} turns until {now:.6f} s")
 
 
 class Host:

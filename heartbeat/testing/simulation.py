@@ -148,7 +148,7 @@ class SimulatedNetwork:
 
     def attach(self, testcase: unittest.TestCase) -> None:
         """Show the seed in the failed assertions of this test."""
-        show_seed(testcase, str(self))
+        show_seed(testcase, f"simulated network, seed={self.seed}")
 
     def later(self, seconds: float, call: Callable[[], object]) -> None:
         """Call something in so many virtual seconds, outside of all hosts: a fault that begins or ends by itself."""

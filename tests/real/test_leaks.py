@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 import struct
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from heartbeat.config import HeartbeatConfig
 from heartbeat.interfaces import HeartbeatListener
 from heartbeat.liveness.events import Event
 from heartbeat.liveness.peer import Peer
-from heartbeat.net import HeartbeatFactory
+from heartbeat.net import HeartbeatClientService, HeartbeatFactory
 from tests.real.rawpeer import BYE, HELLO, PING, Ended, RawAcceptor, RawPeer, connect, framed, hello, short, state, sync
 
 _CONNECTIONS: Final = 1000
@@ -119,6 +120,59 @@ def _visit(port: int, connections: int) -> None:
                 break
         except Ended:
             peer.close()
+
+
+def _answered(peer: RawPeer) -> None:
+    agreed = {"ping_ms": 5000, "detect_ms": 15_000}
+    peer.send(hello(id="met", session="s", resumed=False, agreed=agreed))
+
+
+def _answered_and_left(peer: RawPeer) -> None:
+    _answered(peer)
+    peer.send(_LEAVING)
+
+
+def _answered_and_broken(peer: RawPeer) -> None:
+    _answered(peer)
+    peer.send(b"HEAX" + bytes(4))
+
+
+def _answered_and_reset(peer: RawPeer) -> None:
+    _answered(peer)
+    peer.reset()
+
+
+def _refused_by_bye(peer: RawPeer) -> None:
+    peer.send(BYE + struct.pack("!HH", 10, 0))
+
+
+#: What a raw acceptor does to a client that said HELLO; _nothing is no answer at all.
+_MEETINGS: Final[list[Callable[[RawPeer], None]]] = [
+    _answered,
+    _answered_and_left,
+    _answered_and_broken,
+    _answered_and_reset,
+    _refused_by_bye,
+    RawPeer.close,
+    RawPeer.reset,
+    _nothing,
+]
+
+
+def _met(acceptor: RawAcceptor, meet: Callable[[RawPeer], None]) -> RawPeer:
+    """The next client, met after its HELLO; blocks."""
+    peer = acceptor.accept()
+    assert peer.frame().magic == HELLO
+    meet(peer)
+    return peer
+
+
+def _ended(peer: RawPeer) -> None:
+    """Read until the client says BYE or ends the connection; blocks."""
+    with contextlib.suppress(Ended, OSError):
+        while peer.frame(5.0).magic != BYE:
+            pass
+    peer.close()
 
 
 class Watched(HeartbeatFactory):
@@ -225,53 +279,29 @@ class LeakTests(TestCase):
         return weakref.ref(factory)
 
     def test_connector(self) -> defer.Deferred[None]:
-        """A client whose server ends 60 connections in every way, and that is stopped then, leaves nothing either."""
+        """A client that is stopped, whatever its server did to the connection before, leaves nothing either."""
         return defer.Deferred.fromCoroutine(self.connector())
 
     async def connector(self) -> None:
-        before = self.held()
-        await self.one_client(6)
-        ours = _ours()
-        await self.one_client(60)
+        await self.clients(len(_MEETINGS))  # what is made once is made now
+        before, ours = self.held(), _ours()
+        await self.clients(10 * len(_MEETINGS))
         await self.settled(lambda: self.held() == before, f"{self.held()} is more than {before}")
         self.assertEqual(_ours() - ours, Counter())
 
-    def one_client(self, connections: int) -> Coroutine[Any, Any, None]:
-        """Clients of one raw acceptor, one after the other, each met in another way and then stopped."""
-
-        from heartbeat.net import HeartbeatClientService
-
-        async def run() -> None:
-            acceptor = RawAcceptor()
-            for number in range(connections):
-                service = HeartbeatClientService([f"127.0.0.1:{acceptor.port}"], HeartbeatConfig(id="leaver"))
-                service.startService()
-                alive = service.when_alive()
-                alive.addErrback(lambda failure: None)  # stopped before it was alive
-                peer = await threads.deferToThread(acceptor.accept)
-                await threads.deferToThread(self.meet, peer, number)
-                if number % 3 == 0:
-                    await deferLater(self.reactor, 0.02)
-                await defer.maybeDeferred(service.stopService)
-                peer.close()
-            acceptor.close()
-
-        return run()
-
-    def meet(self, peer: RawPeer, number: int) -> None:
-        """Answer the client in one of six ways; blocks."""
-        said = peer.frame()
-        assert said.magic == HELLO
-        way = number % 6
-        if way < 4:
-            peer.send(
-                hello(id="met", session="s", resume="t", resumed=False, agreed={"ping_ms": 5000, "detect_ms": 15_000})
-            )
-        if way == 1:
-            peer.send(_LEAVING)
-        elif way == 2:
-            peer.reset()
-        elif way == 3:
-            peer.send(b"HEAX" + bytes(4))
-        elif way == 4:
-            peer.close()
+    async def clients(self, connections: int) -> None:
+        """So many clients of one raw acceptor, one after the other, each met in another way and then stopped."""
+        acceptor = RawAcceptor()
+        self.addCleanup(acceptor.close)
+        services = []
+        for meet in itertools.islice(itertools.cycle(_MEETINGS), connections):
+            met = threads.deferToThread(_met, acceptor, meet)
+            service = HeartbeatClientService([f"127.0.0.1:{acceptor.port}"], HeartbeatConfig(id="leaver"))
+            service.startService()
+            alive = service.when_alive()
+            alive.addErrback(lambda failure: None)  # stopped before it was alive
+            peer = await met
+            services.append(defer.maybeDeferred(service.stopService))
+            await threads.deferToThread(_ended, peer)
+        await defer.gatherResults(services)
+        acceptor.close()

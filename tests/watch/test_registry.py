@@ -348,4 +348,4 @@ class RegistryMachine(RuleBasedStateMachine):
 class RegistryModelTests(SynchronousTestCase):
     def test_any_history(self) -> None:
         """After any history the registry lists and counts what a naive model does."""
-        run_state_machine_as_test(RegistryMachine, settings=settings(deadline=None, max_examples=60))  # type: ignore[no-untyped-call]  # hypothesis has no types for it
+        run_state_machine_as_test(RegistryMachine, settings=settings(deadline=None, max_examples=60))

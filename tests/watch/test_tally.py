@@ -90,10 +90,10 @@ class TotalsTests(SynchronousTestCase):
         one = self.join()
         one.answer()
         one.die()
-        self.totals.gone(one.peer, object())  # type: ignore[arg-type]  # it does not look at the event
+        self.totals.gone(one.peer, object())
         stranger = Somebody(self.hands, "b")
         stranger.answer()
-        self.totals.gone(stranger.peer, object())  # type: ignore[arg-type]  # as above
+        self.totals.gone(stranger.peer, object())
         self.assertEqual(self.totals.sums().acks_in, 1)
 
     def test_spared(self) -> None:

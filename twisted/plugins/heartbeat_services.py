@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from twisted.application.service import ServiceMaker
 
-heartbeat_server = ServiceMaker(  # type: ignore[no-untyped-call]  # it has no types
+heartbeat_server = ServiceMaker(
     "heartbeat server",
     "heartbeat.apps.server.service",
     "Answers heartbeats, judges the peers, and shows them on a web page.",
     "heartbeat-server",
 )
 
-heartbeat_agent = ServiceMaker(  # type: ignore[no-untyped-call]  # it has no types
+heartbeat_agent = ServiceMaker(
     "heartbeat agent",
     "heartbeat.apps.agent",
     "Sends heartbeats with the load, uptime and services of this host.",

@@ -66,7 +66,10 @@ class Metrics:
         :param accept: the header of that name; OpenMetrics where it asks for it, else the Prometheus text
         :param names: only these series; none: all
         """
-        encode, media = choose_encoder(accept)
+        try:
+            encode, media = choose_encoder(accept)
+        except (TypeError, ValueError):  # a version that is no number is more than it can take
+            encode, media = choose_encoder("")
         wanted = list(names)
         return media, self._text(lambda: encode(self.registry.restricted_registry(wanted) if wanted else self.registry))
 

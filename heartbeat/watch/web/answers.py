@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "JSON",
     "TEXT",
+    "WHOLE",
     "Answer",
     "Nothing",
     "Page",
@@ -34,6 +36,9 @@ __all__ = [
 
 JSON: Final = "application/json; charset=utf-8"
 TEXT: Final = "text/plain; charset=utf-8"
+#: Bytes up to which an answer is handed to the transport at once. Longer ones wait until what was sent before is read:
+#: a client that asks a thousand times in one segment, and reads nothing, would have them all in memory.
+WHOLE: Final = 4096
 _METHODS: Final = (b"GET", b"HEAD")
 _API: Final = b"/api"
 
@@ -83,7 +88,7 @@ def json_list(slices: Iterable[list[Any]]) -> Answer:
 
 
 @implementer(IResource)
-class Page:
+class Page(ABC):
     """One page: override :meth:`answer`. Everything else is said here, once, the same for all.
 
     GET and HEAD only (405 says so); under this path is nothing (404) unless :attr:`below` says otherwise; a
@@ -108,9 +113,9 @@ class Page:
         """The page below this one; where there is none, one that says so."""
         return self._children.get(name) or Nothing(self._turns)
 
+    @abstractmethod
     def answer(self, request: Request) -> Answer:
         """What to answer to a GET. Raises ConfigError that names the parameter."""
-        raise NotImplementedError
 
     def render(self, request: Request) -> bytes | int:
         """Answer a request."""
@@ -120,12 +125,16 @@ class Page:
         headers.setRawHeaders("Content-Type", [answer.media])
         for name, value in answer.headers.items():
             headers.setRawHeaders(name, [value])
-        if isinstance(answer.body, bytes):
-            headers.setRawHeaders("Content-Length", [str(len(answer.body))])
-            return b"" if request.method == b"HEAD" else answer.body
+        body = answer.body
+        if isinstance(body, bytes):
+            headers.setRawHeaders("Content-Length", [str(len(body))])
         if request.method == b"HEAD":
             return b""
-        return Slices(request, answer.body, self._turns).start()
+        if isinstance(body, bytes):
+            if len(body) <= WHOLE:
+                return body
+            body = _in_one(body)
+        return Slices(request, body, self._turns).start()
 
     def _answer(self, request: Request) -> Answer:
         if request.method not in _METHODS:
@@ -152,6 +161,10 @@ class Nothing(Page):
 def nothing_here(request: Request, what: str = "there is nothing here") -> Answer:
     """404, with the reason."""
     return _problem(request, HTTPStatus.NOT_FOUND, what)
+
+
+def _in_one(body: bytes) -> Generator[bytes, None, None]:
+    yield body
 
 
 def _problem(request: Request, status: HTTPStatus, what: str) -> Answer:

@@ -123,8 +123,8 @@ def make_site(
 
 
 def access_line(request: http.Request) -> str:
-    """One line on a request, escaped: it has no line breaks but its own end, and nothing that moves a cursor."""
+    """One line on a request. Twisted lets only printable ASCII through: nothing in it breaks a line or a terminal."""
     address: Callable[[], Any] = request.getClientAddress
     client = getattr(address(), "host", None) or "-"
-    asked = b" ".join((request.method, request.uri)).decode("latin-1").encode("unicode_escape").decode("ascii")
+    asked = b" ".join((request.method, request.uri)).decode("ascii", "backslashreplace")
     return f"{client} {asked} {request.code} {request.sentLength}"

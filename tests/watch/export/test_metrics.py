@@ -111,6 +111,13 @@ class SurfaceTests(MetricsCase):
         self.assertTrue(media.startswith("text/plain; version=0.0.4"), media)
         steps.close()
 
+    def test_a_wish_that_makes_no_sense(self) -> None:
+        """A header that nobody can read is as none."""
+        for accept in ("application/openmetrics-text; version=x", "text/plain; version=1.x", ";;;,=,\xff"):
+            media, steps = self.metrics.scrape(accept)
+            self.assertTrue(media.startswith("text/plain; version=0.0.4"), accept)
+            self.assertIn("heartbeat_peers", whole(steps))
+
     def test_only_some_series(self) -> None:
         """``?name[]=`` chooses series."""
         families = list(parse(self.text(names=["heartbeat_beats_total", "nothing"])))
@@ -312,7 +319,7 @@ class WalkTests(MetricsCase):
                 answer = generate_latest(self.metrics.registry)
             elif step == "step" and waiting:
                 one = waiting[number % len(waiting)]
-                answer = next(one)  # type: ignore[call-overload]  # a list of generators, of whatever they give
+                answer = next(one)
                 if answer:
                     waiting.remove(one)
             if answer:
@@ -323,7 +330,7 @@ class WalkTests(MetricsCase):
 class Small(Totals):
     """Totals that walk two peers at a time."""
 
-    def walk(self, size: int = 2):  # type: ignore[no-untyped-def]  # as its base
+    def walk(self, size: int = 2):
         return super().walk(size)
 
 
@@ -339,6 +346,12 @@ class MissingTests(MetricsCase):
         self.assertEqual(error.extra, "prometheus")
         self.assertIn("pip install 'txheartbeat[prometheus]'", str(error))
 
+    def test_something_else_is_missing(self) -> None:
+        """Another package that cannot be imported is not blamed on the extra."""
+        self.forget("heartbeat.watch.export.metrics", "heartbeat.watch.export.families")
+        self.patch_module("OpenSSL")
+        self.assertRaises(ModuleNotFoundError, metrics_of, self.sources)
+
     def test_installed(self) -> None:
         """Where it is, one call gives the metrics."""
         self.assertIn("heartbeat_peers", whole(metrics_of(self.sources).scrape()[1]))
@@ -353,4 +366,4 @@ class MissingTests(MetricsCase):
         """Make the import of a module fail."""
         module = sys.modules[name]
         self.addCleanup(sys.modules.__setitem__, name, module)
-        sys.modules[name] = None  # type: ignore[assignment]  # what Python itself uses to say "not there"
+        sys.modules[name] = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
+from heartbeat.watch.web.answers import WHOLE
 from tests.watch.web.browser import Answered, WebCase
 
 
@@ -99,6 +100,28 @@ class OnePeerTests(WebCase):
         self.join("rack/7/host")
         self.assertEqual(self.ask("/api/peers/rack/7/host").json["id"], "rack/7/host")
 
+    def test_a_long_one(self) -> None:
+        """What is too long for one go has its length all the same, and is whole."""
+        one = self.join("a", services=tuple(f"service-{number}" for number in range(1000)))
+        answered = self.ask("/api/peers/a")
+        self.assertEqual(answered.json, one.peer.as_json())
+        self.assertEqual(answered.headers["content-length"], str(len(answered.body)))
+        self.assertGreater(len(answered.body), WHOLE)
+
+    def test_a_client_that_asks_and_does_not_read(self) -> None:
+        """However often it asks in one go, no more is made than it reads."""
+        self.join("a", services=tuple(f"service-{number}" for number in range(1000)))
+        for _ in range(50):
+            self.connection.send("/api/peers/a")
+        self.clock.turn()
+        made = len(self.connection.transport.value())
+        self.connection.reader.pauseProducing()
+        for _ in range(50):
+            self.clock.turn()
+        self.assertEqual(len(self.connection.transport.value()), made)
+        self.connection.reader.resumeProducing()
+        self.connection.answer()
+
     def test_unknown(self) -> None:
         """Who is not listed is 404, in JSON, also where the name is no UTF-8."""
         for path in ("/api/peers/b", "/api/peers/%FF%FE", "/api/peers/a/b"):
@@ -115,7 +138,7 @@ class OnePeerTests(WebCase):
 class FailuresTests(WebCase):
     """``/api/failures``."""
 
-    def fail(self, number: int) -> list[Any]:
+    def have_failed(self, number: int) -> list[Any]:
         """So many failures, and what the API says of them."""
         for one in range(number):
             self.join(f"p{one}").die("peer_closed" if one % 2 else "path_dead")
@@ -123,7 +146,7 @@ class FailuresTests(WebCase):
 
     def test_newest_first(self) -> None:
         """A list of failures in the documented shape, newest first."""
-        told = self.fail(3)
+        told = self.have_failed(3)
         self.assertEqual([one["peer"] for one in told], ["p2", "p1", "p0"])
         self.assertEqual(told, [one.as_json() for one in self.failures.since()])
         self.assertLessEqual(
@@ -134,7 +157,7 @@ class FailuresTests(WebCase):
 
     def test_since_and_limit(self) -> None:
         """Only what is newer than an id, only so many of it, and by peer and reason."""
-        told = self.fail(5)
+        told = self.have_failed(5)
         for query, found in {
             f"since={told[2]['id']}": ["p4", "p3"],
             f"since={told[4]['id']}&limit=1": ["p4"],
@@ -148,7 +171,7 @@ class FailuresTests(WebCase):
     def test_many(self) -> None:
         """A long board comes in slices, too."""
         self.failures.keep = 600
-        self.assertEqual(len(self.fail(600)), 600)
+        self.assertEqual(len(self.have_failed(600)), 600)
         answered = self.ask("/api/failures")
         self.assertEqual([part.count(b'"phase"') for part in answered.parts], [250, 250, 100, 0])
 

@@ -1,0 +1,1 @@
+"""Tests of heartbeat.net without sockets: stand-in transports, clocks that are moved by hand."""
