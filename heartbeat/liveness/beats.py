@@ -10,7 +10,7 @@ from heartbeat.liveness.events import Event, RoundTrip
 from heartbeat.liveness.evidence import Ending, Evidence
 from heartbeat.liveness.liveness import Liveness
 from heartbeat.liveness.loss import Loss
-from heartbeat.liveness.need import ASK, ASK_AND_LOOK, LOOK, NOTHING, Need
+from heartbeat.liveness.need import ASK, ASK_AND_LOOK, JUDGE, LOOK, NOTHING, Need
 from heartbeat.liveness.pace import jittered, paced
 from heartbeat.liveness.rtt import RoundTrips
 from heartbeat.liveness.states import State
@@ -30,6 +30,9 @@ NEVER: Final = math.inf
 MOST_OUTSTANDING: Final = 1024
 # A peer that is heard but answers nothing for this many detection times is dead, too (wire.md §2).
 NO_ROUND_TRIP: Final = 10.0
+# What the kernel took within this time did not wait in user space, but for a turn or two of the reactor: most links
+# cannot say sooner. The round trip then counts.
+PROMPT: Final = 0.05
 
 
 class Beats:
@@ -142,7 +145,7 @@ class Beats:
     def handed_over(self, now: float) -> None:
         """The kernel has every byte written so far."""
         if self.liveness.asking:
-            if self._sent and self._sent[-1] < now:
+            if self._sent and now - self._sent[-1] > PROMPT:
                 self._unsampled = self.number - 1
             self.liveness.handed_over(now)
 
@@ -204,6 +207,7 @@ class Beats:
         """We read again."""
         self.liveness.hearing(now)
         self._from = now
+        self._unsampled = self.number - 1  # when their answers came is not known
         if self.liveness.state is not State.CONNECTING:
             self._ask_due = now
 
@@ -221,23 +225,22 @@ class Beats:
     def next_timer(self) -> float | None:
         """When to call :meth:`handle_timer`: monotonic seconds, or None."""
         judge = self.liveness.next_timer()
-        if judge is None:  # not judged: not asked either, but for a judge that is final already
-            return None if self._ask_due == NEVER or self.liveness.cause is not None else self._ask_due
+        if judge is None:  # not judged (not yet, not while we are deaf, not any more): not asked either
+            return None
         return min(self._ask_due, judge)
 
     def handle_timer(self, now: float) -> Need:
         """The moment of :meth:`next_timer` has come or passed."""
-        need = self.liveness.handle_timer(now)
+        liveness = self.liveness
+        need = liveness.handle_timer(now)
         if need is ASK or need is ASK_AND_LOOK:
             self._ask_due = now + self._paced(now)
-            return need
-        if now < self._ask_due or not (need is NOTHING or need is LOOK):
+            return need if len(self._sent) < MOST_OUTSTANDING else self._asked_before(need, now)
+        if now < self._ask_due or need is JUDGE or liveness.next_timer() is None:
             return need
         self._ask_due = now + self._paced(now)
-        if self._sent:
-            self._check_round_trips(now)
-            if len(self._sent) >= MOST_OUTSTANDING:
-                return need
+        if self._sent and (self._fails(now) or len(self._sent) >= MOST_OUTSTANDING):
+            return need
         return ASK if need is NOTHING else ASK_AND_LOOK
 
     def ask_soon(self, now: float) -> None:
@@ -250,8 +253,8 @@ class Beats:
         self.liveness.observe(evidence, now)
 
     def doubt(self, now: float) -> Need:
-        """Too many peers are due in this turn: one more question."""
-        return self.liveness.doubt(now)
+        """Too many peers are due in this turn: one more question, unless too many are open already."""
+        return JUDGE if len(self._sent) >= MOST_OUTSTANDING else self.liveness.doubt(now)
 
     def events(self) -> tuple[Event, ...]:
         """What happened since the last call; ``()`` nearly always."""
@@ -275,12 +278,22 @@ class Beats:
             self.interval = paced(self._base, self._loss.ratio(now), self._floor, self.rtt.for_pacing)
         return jittered(self.interval, self._draw)
 
-    def _check_round_trips(self, now: float) -> None:
+    def _asked_before(self, need: Need, now: float) -> Need:
+        """No more questions may be put: the open ones must do, and their time counts from here."""
+        if not self.liveness.asking:
+            self.liveness.asked(now)
+            self.liveness.handed_over(now)
+        return NOTHING if need is ASK else LOOK
+
+    def _fails(self, now: float) -> bool:
+        """Whether a peer that is heard has left questions unanswered for too long; then it is condemned."""
         liveness = self.liveness
         limit = NO_ROUND_TRIP * liveness.terms.detect
         since = max(self._sent[0], self._from)
-        if now - since > limit and liveness.attention.awake(since, now, liveness.terms.cap) > limit:
-            liveness.condemn("peer_stalled", now, Evidence(now, detail="no_round_trip"))
+        if now - since <= limit or liveness.attention.awake(since, now, liveness.terms.cap) <= limit:
+            return False
+        liveness.condemn("peer_stalled", now, Evidence(now, detail="no_round_trip"))
+        return True
 
     def _tell(self, number: int, lost: int, now: float, seconds: float) -> None:
         watched = self._watched

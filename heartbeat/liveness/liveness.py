@@ -127,7 +127,8 @@ class Liveness:
         """The suspicion was wrong: a sign of life came."""
         self.suspicion = None
         self._move(Input.HEARD_STUCK if self.stuck else Input.HEARD, now)
-        self._due = now + self.terms.half
+        if self._deaf_at is None:
+            self._due = now + self.terms.half
         self.note(Stuck(now) if self.stuck else Alive(now))
 
     def works(self, stuck: bool, now: float) -> None:
@@ -147,7 +148,7 @@ class Liveness:
         """The kernel has every byte written so far: the clock of all questions before starts here."""
         if self.asking:
             self.asking = False
-            if self._handed_at < self.heard_at:
+            if self._handed_at <= self.heard_at:  # one of the same instant may be what was answered
                 self._handed_at = now
 
     def deaf(self, now: float) -> None:
@@ -207,7 +208,7 @@ class Liveness:
             return ASK_AND_LOOK if self.can_ask else LOOK
         left = agreed.detect - silent
         if self.can_ask:
-            if self._handed_at < self.heard_at:  # nobody is condemned unheard
+            if self._handed_at <= self.heard_at:  # nobody is condemned unheard
                 self._due = now + agreed.cap
                 return NOTHING if self.asking else ASK
             waited = self.attention.awake(self._handed_at, now, agreed.cap)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import secrets
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
@@ -33,6 +34,7 @@ from heartbeat.net.link import link_for
 from heartbeat.net.listening import call, wants_round_trips
 from heartbeat.net.reasons import reason_for
 from heartbeat.net.roll import Roll
+from heartbeat.net.sessions import Sessions
 from heartbeat.net.wheel import Wheel, wheel_for
 from heartbeat.session.session import Session
 from heartbeat.session.source import ConfigSource
@@ -42,6 +44,7 @@ __all__ = ["HeartbeatFactory", "HeartbeatProtocol"]
 DRAINING: Final = 1  # BYE codes
 SERVER_FULL: Final = 10
 NONCE_BYTES: Final = 16
+INSTANCE_BYTES: Final = 8
 
 
 @implementer(IHandshakeListener)
@@ -103,12 +106,13 @@ class HeartbeatProtocol(Protocol):
 class HeartbeatFactory(Factory, House):
     """Accepts heartbeat connections; give it to any server endpoint.
 
-    :param config: of this end; replaceable, new connections use the new one
+    :param config: of this end
     :param listener: an IHeartbeatListener
     :param reactor: None: the installed one
     :param seconds: the monotonic clock; None: ``heartbeat.net.clocks`` chooses
     :param state: an IStateSource; None: services and meta of the configuration
     :param node: the name of this server
+    :param token_keys: of Fernet, the newest first, for the tokens of resumed sessions; None: a random one
     :param max_connections: more are told BYE 10; None: no limit
     :param max_per_address: of one IPv4 address or one IPv6 /64; None: no limit
 
@@ -127,11 +131,13 @@ class HeartbeatFactory(Factory, House):
         seconds: Callable[[], float] | None = None,
         state: IStateSource | None = None,
         node: str = "",
+        token_keys: Sequence[bytes] | None = None,
         max_connections: int | None = None,
         max_per_address: int | None = None,
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor
+        self._instance = secrets.token_hex(INSTANCE_BYTES)
         self.config = config if config is not None else HeartbeatConfig()
         self.listener = listener
         self.reactor: Any = reactor
@@ -144,7 +150,7 @@ class HeartbeatFactory(Factory, House):
         self.rtt_counts = Counters()
         self._drivers: set[Driver] = set()
         self._addresses: Counter[str] = Counter()
-        self._roll = Roll(self.wheel)
+        self._roll = Roll(self.wheel, Sessions(self.wheel.clocks, token_keys))
         self._unix = 0
         self._farewell: str | None = None  # the reason of the BYE 1 for all who come while we drain
         self._drained: list[Deferred[None]] = []
@@ -152,6 +158,15 @@ class HeartbeatFactory(Factory, House):
     def buildProtocol(self, addr: IAddress | None) -> HeartbeatProtocol:
         """A protocol for one connection."""
         return HeartbeatProtocol(self)
+
+    @property
+    def config(self) -> HeartbeatConfig:
+        """Of this end, with an instance; replace it, and new connections use the new one."""
+        return self._config
+
+    @config.setter
+    def config(self, config: HeartbeatConfig) -> None:
+        self._config = config if config.instance is not None else replace(config, instance=self._instance)
 
     @property
     def connections(self) -> int:
@@ -228,7 +243,7 @@ class HeartbeatFactory(Factory, House):
     def ended(self, driver: Driver, now: float) -> None:
         """A connection is gone."""
         self._drivers.discard(driver)
-        self._roll.ended(driver)
+        self._roll.ended(driver, now)
         if driver.address:
             self._addresses[driver.address] -= 1
             if self._addresses[driver.address] <= 0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING, Final
 
 from heartbeat.liveness.evidence import Evidence
@@ -11,6 +10,7 @@ from heartbeat.session.parting import Parting
 
 if TYPE_CHECKING:
     from heartbeat.net.driver import Driver
+    from heartbeat.net.sessions import Sessions
     from heartbeat.net.wheel import Wheel
 
 __all__ = ["Roll"]
@@ -20,15 +20,14 @@ ID_IN_USE: Final = 6  # the BYE code
 LONGEST_WAIT: Final = 2.0
 # ... and is looked at this often, so that a newcomer hears soon.
 GLANCE: Final = 0.05
-# A session's id: 64 random bits are enough to never meet twice, and short enough to be read out.
-SESSION_BYTES: Final = 8
 
 
 class Roll:
-    """The named connections of one factory."""
+    """The named connections of one factory, and their sessions."""
 
-    def __init__(self, wheel: Wheel) -> None:
+    def __init__(self, wheel: Wheel, sessions: Sessions) -> None:
         self._wheel = wheel
+        self._sessions = sessions
         self._drivers: dict[str, Driver] = {}
         self._contests: dict[str, Contest] = {}
 
@@ -42,18 +41,25 @@ class Roll:
             return
         older = self._drivers.get(name)
         if older is None or older is driver:
-            driver.session.admit(now, secrets.token_hex(SESSION_BYTES))
+            self.admit(driver, now)
             return
         self._contests[name] = contest = Contest(self, name, older, driver, now)
         self._wheel.put(contest, now + GLANCE)
+
+    def admit(self, driver: Driver, now: float) -> None:
+        """The gate may open for it."""
+        applicant = driver.session.applicant
+        if applicant is not None:
+            self._sessions.admit(driver.session, applicant, now)
 
     def opened(self, driver: Driver) -> None:
         """The gate of a connection opened."""
         if driver.session.peer.session:
             self._drivers[driver.session.peer.id] = driver
 
-    def ended(self, driver: Driver) -> None:
+    def ended(self, driver: Driver, now: float) -> None:
         """A connection is gone."""
+        self._sessions.ended(driver.session, now)
         name = driver.session.peer.id
         if self._drivers.get(name) is driver:
             del self._drivers[name]
@@ -63,7 +69,7 @@ class Roll:
         if driver in contest.newcomers:
             contest.newcomers.remove(driver)
         if contest.older is driver:
-            contest.settle(self._wheel.seconds(), alive=False)
+            contest.settle(now, alive=False)
         elif not contest.newcomers:
             self._close(contest)
 
@@ -112,6 +118,6 @@ class Contest:
             if alive:
                 newcomer.session.bye(ID_IN_USE, "this id is connected", now)
             else:
-                newcomer.session.admit(now, secrets.token_hex(SESSION_BYTES))
+                self._roll.admit(newcomer, now)
                 alive = True
             newcomer.attend(now)

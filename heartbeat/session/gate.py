@@ -117,8 +117,8 @@ class Gate:
             max_data=hello.max_data,
         )
 
-    def answer(self, agreement: Agreement, session: str, resumed: bool) -> bytes:
-        """The acceptor's HELLO."""
+    def answer(self, agreement: Agreement, session: str, resumed: bool, resume: str | None) -> bytes:
+        """The acceptor's HELLO. A peer without an id has no session and no token."""
         named = self.hello is not None and self.hello.id is not None
-        answer = {"session": session, "resumed": resumed} if named else {}
+        answer = {"session": session, "resumed": resumed, "resume": resume} if named else {}
         return hello_frame(self.config, self.nonce, self.caps, answer=answer, agreed=agreement.theirs)

@@ -145,12 +145,13 @@ class Session:
         gate = self.gate
         return gate.hello if gate is not None and self.parting is Parting.STAY else None
 
-    def admit(self, now: float, session: str, resumed: bool = False) -> None:
-        """The applicant may come in, as this session. What stands behind its HELLO is taken now."""
+    def admit(self, now: float, session: str, resumed: bool = False, resume: str | None = None) -> None:
+        """The applicant may come in, as this session, with this token for next time. What stands behind its HELLO is
+        taken now."""
         gate, agreement = self.gate, self._agreement
         if gate is None or gate.hello is None or agreement is None or self.parting is not Parting.STAY:
             return
-        self._out += gate.answer(agreement, session, resumed)
+        self._out += gate.answer(agreement, session, resumed, resume)
         self.peer.session = session if gate.hello.id is not None else ""
         self._open(gate, agreement, now)
         self._receive(b"", now, None)

@@ -53,7 +53,7 @@ class Syncs:
     :ivar expects: a STATE was asked for and has not come
     """
 
-    __slots__ = ("_held", "_news", "_sent", "_seq", "_source", "_state", "_wanted", "due", "expects", "interval")
+    __slots__ = ("_news", "_sent", "_seq", "_source", "_state", "_wanted", "due", "expects", "held", "interval")
 
     def __init__(self, source: IStateSource) -> None:
         self._source = source
@@ -63,7 +63,7 @@ class Syncs:
         self.expects = False
         self._seq = -1  # of the newest SYNC that we sent
         self._sent: tuple[Any, ...] | None = None  # what our last STATE said
-        self._held: bytes | None = None  # the svc_hash under which we keep the peer's STATE
+        self.held: bytes | None = None  # the svc_hash under which we keep the peer's STATE
         self._wanted = b""  # the svc_hash for which we asked
         self._news = True  # the peer's next SYNC is its first
 
@@ -115,7 +115,7 @@ class Syncs:
             cert_expires=old.cert_expires,
             lag_p99_ms=old.lag_p99_ms,
         )
-        want = self._state and (frame.svc_hash != self._held or bool(frame.flags & CHANGED))
+        want = self._state and (frame.svc_hash != self.held or bool(frame.flags & CHANGED))
         if want:
             self.expects = True
             self._wanted = frame.svc_hash
@@ -138,7 +138,7 @@ class Syncs:
             lag_p99_ms=told.lag_p99_ms,
         )
         self.expects = False
-        self._held = self._wanted
+        self.held = self._wanted
         return Synced(now, peer.report)
 
 

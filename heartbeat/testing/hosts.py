@@ -211,11 +211,6 @@ class Host:
         self.process = Process(self)
         self.process.start(program(self.process))
 
-    def wake(self) -> None:
-        """Let the loop look whether it has to wake earlier than it meant to."""
-        if self.process is not None:
-            self.process.wake()
-
     # ---- faults
 
     def add(self, fault: HostFault) -> None:
@@ -257,15 +252,22 @@ class Host:
 
         :raises OSError: EADDRINUSE or EADDRNOTAVAIL
         """
+        address, port = self.check_address(address, port)
+        listener = self._listeners[address, port] = Listener(self, (address, port), backlog)
+        return listener
+
+    def check_address(self, address: str, port: int) -> Address:
+        """Where one may listen: ``""`` for all addresses, and a free port for 0.
+
+        :raises OSError: EADDRINUSE or EADDRNOTAVAIL
+        """
         if address == "0.0.0.0":  # noqa: S104 - compared with, and nothing real is bound
             address = ""
         if address not in ("", self.address, "127.0.0.1"):
             raise OSError(errno.EADDRNOTAVAIL, "that is no address of this simulated host")
-        port = port or self._port_for(self.address, ("", 0))
         if any(used == port and (not address or other in ("", address)) for other, used in self._listeners):
             raise OSError(errno.EADDRINUSE, "somebody listens there already")
-        listener = self._listeners[address, port] = Listener(self, (address, port), backlog)
-        return listener
+        return address, port or self._port_for(self.address, ("", 0))
 
     def open_connection(self, address: str, port: int) -> Connection:
         """Begin to connect. Watch the connection: it becomes writable, or has an error.

@@ -65,6 +65,10 @@ class SimulatedReactor(PollingReactor):
         self._process.wake()
         return call
 
+    def _moveCallLaterSooner(self, delayedCall: DelayedCall) -> None:
+        super()._moveCallLaterSooner(delayedCall)
+        self._process.wake()
+
     def draw(self) -> float:
         """Chance that can be repeated: 0 ≤ x < 1, from the seed of the network."""
         return self._process.host.network.draw()

@@ -220,7 +220,7 @@ class SimulatedNetwork:
 
 
 class _Running:
-    """While time passes: no second time, and every loop has looked at what was done to it from outside."""
+    """While time passes: no second time."""
 
     def __init__(self, net: SimulatedNetwork) -> None:
         self._net = net
@@ -229,8 +229,6 @@ class _Running:
         if self._net._running:
             raise RuntimeError("virtual time passes already: a callback must not run the network")
         self._net._running = True
-        for host in self._net.hosts:
-            host.wake()
 
     def __exit__(self, *_: object) -> None:
         self._net._running = False

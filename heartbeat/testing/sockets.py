@@ -153,8 +153,11 @@ class SimulatedSocket:
         return self._options.get((level, option), 0)
 
     def bind(self, address: Address) -> None:
-        """Remember where to listen. A connecting socket keeps the address of its host."""
-        self._bound = address
+        """Remember where to listen. A connecting socket keeps the address of its host.
+
+        :raises OSError: EADDRINUSE, EADDRNOTAVAIL
+        """
+        self._bound = self._process.host.check_address(*address)
 
     def listen(self, backlog: int) -> None:
         """Begin to listen.

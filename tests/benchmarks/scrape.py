@@ -25,13 +25,13 @@ class Scraper(threading.Thread):
         self.count = 0
         self._url = f"http://127.0.0.1:{port}/metrics"
         self._every = every
-        self._stop = threading.Event()
+        self._over = threading.Event()
         self._failed: BaseException | None = None
 
     def run(self) -> None:
         """Read, and wait."""
         try:
-            while not self._stop.wait(self._every):
+            while not self._over.wait(self._every):
                 self.text()
                 self.count += 1
         except OSError as error:
@@ -44,7 +44,7 @@ class Scraper(threading.Thread):
 
     def stop(self) -> None:
         """Stop it. Raises what went wrong meanwhile."""
-        self._stop.set()
+        self._over.set()
         self.join()
         if self._failed is not None:
             raise self._failed

@@ -34,9 +34,9 @@ class ServerTestCase(SynchronousTestCase):
         printed = len(self.server.lines)
         self.addCleanup(lambda: self.assertEqual(self.server.complaints(printed), []))
 
-    def connect(self, *, source: str | None = None, receive_buffer: int | None = None) -> RawPeer:
+    def connect(self, *, source: str | None = None, buffers: int | None = None) -> RawPeer:
         """A connection to the server; closed after the test."""
-        peer = connect(self.server.port, source=source, receive_buffer=receive_buffer)
+        peer = connect(self.server.port, source=source, buffers=buffers)
         self.addCleanup(peer.close)
         return peer
 

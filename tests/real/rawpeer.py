@@ -313,12 +313,13 @@ class RawPeer:
         return Frame(magic, word, body, time.monotonic())
 
 
-def connect(port: int, *, source: str | None = None, receive_buffer: int | None = None) -> RawPeer:
-    """A connection to a port of 127.0.0.1, from another address of the loopback or with a small buffer if asked."""
+def connect(port: int, *, source: str | None = None, buffers: int | None = None) -> RawPeer:
+    """A connection to a port of 127.0.0.1, from another address of the loopback or with small buffers if asked."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        if receive_buffer is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if buffers is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffers)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffers)
         if source is not None:
             sock.bind((source, 0))
         sock.settimeout(5.0)

@@ -283,8 +283,9 @@ class LeakTests(TestCase):
         return defer.Deferred.fromCoroutine(self.connector())
 
     async def connector(self) -> None:
+        calls = len(self.reactor.getDelayedCalls())
         await self.clients(len(_MEETINGS))  # what is made once is made now
-        before, ours = self.held(), _ours()
+        before, ours = {**self.held(), "calls": calls}, _ours()
         await self.clients(10 * len(_MEETINGS))
         await self.settled(lambda: self.held() == before, f"{self.held()} is more than {before}")
         self.assertEqual(_ours() - ours, Counter())

@@ -184,7 +184,7 @@ class UnlimitedTests(ServerTestCase):
     def test_peer_that_does_not_read(self) -> None:
         """ACKs that pile up for D end the connection, peer_not_reading; no other peer notices."""
         name = self.fresh()
-        peer = self.connect(receive_buffer=4096)
+        peer = self.connect(buffers=8192)
         peer.greet(id=name, want_ping_ms=500, min_rx_ms=60_000)
         other, _ = self.greeted(id=self.fresh())
         begun = time.monotonic()
@@ -204,7 +204,7 @@ class UnlimitedTests(ServerTestCase):
 
     def test_peer_that_reads_again(self) -> None:
         """A peer that reads again within D finds every ACK, in order, and lives on."""
-        peer = self.connect(receive_buffer=4096)
+        peer = self.connect(buffers=8192)
         peer.greet(want_ping_ms=5000, min_rx_ms=60_000)
         count, rest = self.fill(peer)
         sender = threading.Thread(target=peer.send, args=(rest,))

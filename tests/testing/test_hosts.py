@@ -28,7 +28,7 @@ class TurnTests(SynchronousTestCase):
     def timer(self, seconds: float) -> None:
         """Set one."""
         self.loop.due.append(self.wire.network.now + seconds)
-        self.host.wake()
+        self.process.wake()
 
     def test_it_sleeps(self) -> None:
         """Nothing to do, no turn."""
@@ -99,7 +99,7 @@ class TurnTests(SynchronousTestCase):
     def test_a_loop_that_never_sleeps_is_found(self) -> None:
         """Virtual time would stand still for ever: it is an error that names the host."""
         self.loop.sleep = lambda: 0.0  # type: ignore[method-assign]
-        self.host.wake()
+        self.process.wake()
         error = self.assertRaises(RuntimeError, self.wire.run, 1.0)
         self.assertIn("server", str(error))
         self.assertIn(len(self.loop.calls), (2 * MOST_TURNS - 2, 2 * MOST_TURNS))

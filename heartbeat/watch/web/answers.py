@@ -39,6 +39,8 @@ TEXT: Final = "text/plain; charset=utf-8"
 #: Bytes up to which an answer is handed to the transport at once. Longer ones wait until what was sent before is read:
 #: a client that asks a thousand times in one segment, and reads nothing, would have them all in memory.
 WHOLE: Final = 4096
+# Made once: json.dumps would make one for each call, which is half of the time of a small object.
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _METHODS: Final = (b"GET", b"HEAD")
 _API: Final = b"/api"
 
@@ -58,7 +60,7 @@ class Answer(NamedTuple):
 
 def dumps(value: Any) -> bytes:
     """JSON in UTF-8. Text goes out as it is: a name stays readable."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def json_answer(value: Any, status: HTTPStatus = HTTPStatus.OK) -> Answer:
@@ -72,14 +74,14 @@ def text_answer(line: str, status: HTTPStatus = HTTPStatus.OK) -> Answer:
 
 
 def json_list(slices: Iterable[list[Any]]) -> Answer:
-    """A JSON list, one member per line, made slice by slice. A member is anything that has ``as_json()``."""
+    """A JSON list, one slice per line, made slice by slice. A member is anything that has ``as_json()``."""
 
     def parts() -> Generator[bytes, None, None]:
         before = b"["
         for members in slices:
             part = b""
             if members:
-                part = before + b",\n".join(dumps(member.as_json()) for member in members)
+                part = before + dumps([member.as_json() for member in members])[1:-1]
                 before = b",\n"
             yield part
         yield b"[]\n" if before == b"[" else b"]\n"
