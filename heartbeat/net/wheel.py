@@ -88,7 +88,7 @@ class Wheel:
         if spoke.tick >= 0:
             if spoke.tick <= tick:
                 return
-            self._slots[spoke.tick & MASK][spoke.place] = None
+            self._take_out(spoke)
         slot = self._slots[tick & MASK]
         spoke.tick = tick
         spoke.place = len(slot)
@@ -100,14 +100,17 @@ class Wheel:
         """Take it out. An empty wheel has no timer."""
         if spoke.tick < 0:
             return
-        slot = self._slots[spoke.tick & MASK]
-        slot[spoke.place] = None
-        if not any(slot):
-            slot.clear()
-        spoke.tick = -1
+        self._take_out(spoke)
         if not self._turning and self._call is not None and self._next() is None:
             self._call.cancel()
             self._call = None
+
+    def _take_out(self, spoke: Spoke) -> None:
+        slot = self._slots[spoke.tick & MASK]
+        slot[spoke.place] = None
+        if not any(slot):
+            slot.clear()  # a slot with nobody in it must not be waited for
+        spoke.tick = -1
 
     def _next(self) -> int | None:
         slots, first = self._slots, self._tick + 1

@@ -71,6 +71,7 @@ def _sync_ack(session: Session, frame: SyncAck, now: float) -> None:
     matches, state = session.syncs.acknowledged(frame)
     session.reply(state)
     if not matches:
+        session.tally.strays += 1
         session.spend(now)
 
 

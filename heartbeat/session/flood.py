@@ -11,6 +11,8 @@ __all__ = ["Flood"]
 TOKENS: Final = 1024
 GIVEN_BACK: Final = 512
 STRIKE_LASTS: Final = 60.0
+# A hundredth of a token: what adding up a thousand of them may be off, on a clock that shows months.
+ROUNDING: Final = 0.01
 
 
 class Flood:
@@ -25,7 +27,7 @@ class Flood:
 
     def __init__(self, floor: float, now: float) -> None:
         self._floor = floor
-        self._room = TOKENS * floor
+        self._room = (TOKENS + ROUNDING) * floor
         self._full_at = now
         self._struck_at = -math.inf
 

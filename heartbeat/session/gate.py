@@ -92,9 +92,9 @@ class Gate:
 
     def read(self, hello: Hello) -> Agreement:
         """The peer's HELLO: its terms and its nonce. Raises PeerViolation with code 4 or 5."""
+        agreement = self.agree(hello)
         if self.said_at is not None and hello.kid is not None:
             raise PeerViolation("HELLO: a kid that was not offered", IDENTITY_REFUSED)
-        agreement = self.agree(hello)
         if hello.nonce is not None and hello.nonce.lower() == self.nonce:
             raise PeerViolation("HELLO: my own nonce came back", IDENTITY_REFUSED)
         self.hello = hello

@@ -50,6 +50,8 @@ CALM_DOWN: Final = "calm down: too many frames"
 NOT_READING: Final = 11
 # STALLED is sent after a stall of more than this share of our interval (wire.md §6).
 STALL_SHARE: Final = 0.5
+# What is kept of a connector that does not wait for the answer to its HELLO: as much as one read brings.
+MOST_BEHIND: Final = 64 * 1024
 
 HEADER: Final = frames.HEADER_SIZE
 PING: Final = frames.PING
@@ -202,9 +204,6 @@ class Session:
         if self._swift and len(data) == HEADER:  # one PING or one ACK, whole: the usual read
             magic = data[:4]
             if magic == PING:
-                if self._flood is not None and self._flood.spend(now):
-                    self.bye(FLOOD, CALM_DOWN, now)
-                    return True
                 liveness = self.liveness
                 liveness.heard_at = now
                 if liveness.suspicion is not None:
@@ -213,6 +212,8 @@ class Session:
                 self._out += ACK + data[4:]
                 if now >= self.syncs.due:
                     self._out += self.syncs.compose(now)
+                if self._flood is not None and self._flood.spend(now):
+                    self.bye(FLOOD, CALM_DOWN, now)
                 return liveness.news is not None
             if magic == ACK:
                 seq, ts = _U16S(data)
@@ -226,9 +227,13 @@ class Session:
         decoder = self._decoder
         self._swift = False
         decoder.feed(data)
+        if self.stream is not None:
+            self.place()  # its application may have taken bytes meanwhile
         try:
             while self._takes_more() and (frame := decoder.next(self._allowed)) is not None:
                 take(self, frame, now, arrived)
+            if self.applicant is not None and decoder.pending > MOST_BEHIND:
+                raise PeerViolation(f"more than {MOST_BEHIND} bytes behind a HELLO that waits for its answer")
         except PeerViolation as violation:
             self.bye(violation.code, violation.reason, now)
         self._quicken()
@@ -324,7 +329,7 @@ class Session:
 
     def next_timer(self) -> float | None:
         """When to call :meth:`handle_timer`: monotonic seconds, or None."""
-        due = self.beats.next_timer()
+        due = self.beats.next_timer() if self.parting is Parting.STAY else None
         if due is None or self._deadline < due:
             return None if self._deadline == NEVER else self._deadline
         return due
@@ -333,6 +338,8 @@ class Session:
         """The moment of :meth:`next_timer` has come or passed. Questions are put here; LOOK and JUDGE are returned."""
         if now >= self._deadline:
             self._overdue(now)
+            return NOTHING
+        if self.parting is not Parting.STAY:
             return NOTHING
         need = self.beats.handle_timer(now)
         if need is NOTHING:

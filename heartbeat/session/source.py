@@ -29,21 +29,26 @@ class ConfigSource:
         self._seconds = seconds
         self._started = seconds()
         self._done: int | None = None
-        self._queued = 0
-        self._reported: int | None = None
+        self._moved_at: float | None = None  # when work last moved, None while none waits
 
     def progress(self, done: int, queued: int) -> None:
-        """How much work was done so far, and how much is waiting. Work that waits and does not move is STUCK."""
+        """How much work was done so far, and how much is waiting.
+
+        Work that waits and does not move for a sync interval is STUCK, however many connections ask.
+        """
+        moves = done != self._done or self._moved_at is None
         self._done = done
-        self._queued = queued
+        if queued <= 0:
+            self._moved_at = None
+        elif moves:
+            self._moved_at = self._seconds()
 
     def report(self) -> Report:
         """The account as it is now."""
-        stuck = self._queued > 0 and self._done is not None and self._done == self._reported
-        self._reported = self._done
+        now = self._seconds()
         return Report(
-            uptime=int(self._seconds() - self._started),
-            stuck=stuck,
+            uptime=int(now - self._started),
+            stuck=self._moved_at is not None and now - self._moved_at >= self._config.sync_interval,
             services=self._config.services,
             meta=self._config.meta,
             progress=self._done,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from heartbeat.errors import PeerViolation
-from heartbeat.wire.frames import Data, Window
+from heartbeat.errors import NotConnected, PeerViolation
+from heartbeat.wire.frames import HEADER_SIZE, Data, Window
 
 __all__ = ["CHUNK", "Stream"]
 
@@ -35,7 +35,7 @@ class Stream:
         self.ended_in = False
         self.ended_out = False
         self._eaten = 0  # bytes taken since the last WINDOW
-        self._outbox: deque[bytes] = deque()
+        self._outbox: deque[memoryview] = deque()  # views: what waits is never copied to cut a chunk off
         self.queued = 0  # bytes in the outbox
 
     def received(self, payload: bytes) -> None:
@@ -55,14 +55,15 @@ class Stream:
         return self.inbox.popleft() if self.inbox else b""
 
     def ate(self, count: int) -> bytes:
-        """The application has consumed ``count`` bytes. Returns a WINDOW frame when enough came together."""
+        """The application has consumed ``count`` bytes. Returns WINDOW frames when enough came together."""
         self._eaten += count
-        if 2 * self._eaten < self._ours or self.ended_in:
-            return b""
-        step = min(self._eaten, self._ours // 2)
-        self._eaten -= step
-        self.credit_in += step
-        return Window(step).encode()
+        out = b""
+        while 2 * self._eaten >= self._ours and not self.ended_in:
+            step = min(self._eaten, self._ours // 2)
+            self._eaten -= step
+            self.credit_in += step
+            out += Window(step).encode()
+        return out
 
     def window(self, credit: int) -> None:
         """A WINDOW frame came."""
@@ -73,30 +74,33 @@ class Stream:
         self.credit_out += credit
 
     def send(self, data: bytes) -> None:
-        """Queue bytes of our application; they leave with :meth:`data_to_send`."""
+        """Queue bytes of our application; they leave with :meth:`data_to_send`.
+
+        :raises NotConnected: after :meth:`end`
+        """
         if self.ended_out:
-            raise ValueError("the stream has ended in this direction")
+            raise NotConnected("the stream has ended in this direction")
         if data:
-            self._outbox.append(data)
+            self._outbox.append(memoryview(data))
             self.queued += len(data)
 
     def end(self) -> None:
         """Our application has no more: half-close, behind what is queued. Needs no credit."""
         if not self.ended_out:
             self.ended_out = True
-            self._outbox.append(b"")
+            self._outbox.append(memoryview(b""))
 
     def data_to_send(self, room: int) -> bytes:
         """DATA frames of at most ``room`` bytes in all, as far as the credit goes."""
         out = bytearray()
         outbox = self._outbox
-        while outbox and len(out) < room:
+        while outbox and len(out) + HEADER_SIZE <= room:
             head = outbox[0]
-            if not head:
+            if not len(head):
                 out += Data(b"").encode()
                 outbox.popleft()
                 continue
-            most = min(CHUNK, self.credit_out, room - len(out))
+            most = min(CHUNK, self.credit_out, room - len(out) - HEADER_SIZE)
             if most <= 0:
                 break
             chunk = head[:most]
@@ -106,5 +110,5 @@ class Stream:
                 outbox[0] = head[most:]
             self.credit_out -= len(chunk)
             self.queued -= len(chunk)
-            out += Data(chunk).encode()
+            out += Data(bytes(chunk)).encode()
         return bytes(out)

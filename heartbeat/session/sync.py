@@ -53,7 +53,9 @@ class Syncs:
     :ivar expects: a STATE was asked for and has not come
     """
 
-    __slots__ = ("_news", "_sent", "_seq", "_source", "_state", "_wanted", "due", "expects", "held", "interval")
+    __slots__ = (
+        "_asks", "_news", "_sent", "_seq", "_source", "_state", "_wanted", "due", "expects", "held", "interval",
+    )  # fmt: skip
 
     def __init__(self, source: IStateSource) -> None:
         self._source = source
@@ -62,6 +64,7 @@ class Syncs:
         self.due = -math.inf
         self.expects = False
         self._seq = -1  # of the newest SYNC that we sent
+        self._asks = False  # ... which was not answered yet
         self._sent: tuple[Any, ...] | None = None  # what our last STATE said
         self.held: bytes | None = None  # the svc_hash under which we keep the peer's STATE
         self._wanted = b""  # the svc_hash for which we asked
@@ -79,6 +82,7 @@ class Syncs:
         self.due = now + self.interval
         report = self._source.report()
         self._seq = (self._seq + 1) & 0xFFFF
+        self._asks = True
         flags = STUCK if report.stuck else 0
         if self._state and self._sent is not None and self._sent != _constant(report):
             flags |= CHANGED
@@ -87,8 +91,9 @@ class Syncs:
 
     def acknowledged(self, frame: SyncAck) -> tuple[bool, bytes]:
         """A SYNC-ACK came: whether it matches our newest SYNC, and the STATE frame that it asks for, if any."""
-        if frame.seq != self._seq:
+        if frame.seq != self._seq or not self._asks:  # a second STATE for one SYNC would be unasked for
             return False, b""
+        self._asks = False
         if not (self._state and frame.flags & WANT_STATE):
             return True, b""
         report = self._source.report()

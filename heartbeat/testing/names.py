@@ -91,7 +91,7 @@ class NoThreads:
             try:
                 outcome, well = func(*args, **kw), True
             except Exception:  # noqa: BLE001 - whatever it raises is handed to onResult, as a thread pool does
-                outcome, well = Failure(), False  # type: ignore[no-untyped-call]  # Twisted's is untyped
+                outcome, well = Failure(), False
             if onResult is not None:
                 onResult(well, outcome)
 

@@ -26,17 +26,18 @@ class Timeline:
     """Events in the order of their time; those of one moment in the order in which they were put in.
 
     :ivar now: seconds since the simulation began
+    :ivar count: how many events were put in so far
     """
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.count = 0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
-        self._count = 0
 
     def at(self, time: float, call: Callable[[], None]) -> None:
         """Call ``call()`` at ``time``; at once, after what is due already, where that is past."""
-        self._count += 1
-        heapq.heappush(self._events, (max(time, self.now), self._count, call))
+        self.count += 1
+        heapq.heappush(self._events, (max(time, self.now), self.count, call))
 
     def step(self, limit: float) -> bool:
         """Let the next event happen if it is due by ``limit``. False: there is none, and it is ``limit`` now."""

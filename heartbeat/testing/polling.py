@@ -119,4 +119,4 @@ class PollingReactor(ReactorBase):
 def _failure(why: BaseException) -> Failure:
     """Twisted's ``CONNECTION_DONE`` and ``CONNECTION_LOST`` are shared by all: each connection gets its own."""
     shared = why is CONNECTION_DONE or why is CONNECTION_LOST
-    return Failure(type(why)() if shared else why)  # type: ignore[no-untyped-call]  # Twisted's is untyped
+    return Failure(type(why)() if shared else why)

@@ -120,6 +120,11 @@ class SimulatedNetwork:
         return self._network.now
 
     @property
+    def events(self) -> int:
+        """How many events there were so far: what a simulation costs."""
+        return self._network.timeline.count
+
+    @property
     def hosts(self) -> tuple[SimulatedHost, ...]:
         """All hosts, in the order in which they were made."""
         return tuple(self._hosts)

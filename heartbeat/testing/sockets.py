@@ -135,6 +135,11 @@ class SimulatedSocket:
         self._options: dict[tuple[int, int], Any] = {}
         self.end: Connection | Listener | None = None
 
+    def __repr__(self) -> str:
+        peer = f" to {self.end.remote[0]}:{self.end.remote[1]}" if isinstance(self.end, Connection) else ""
+        address, port = self.getsockname()
+        return f"<SimulatedSocket {address}:{port}{peer}>"
+
     def fileno(self) -> int:
         """Its descriptor; no real one."""
         return self._descriptor

@@ -90,7 +90,7 @@ class Report:
 
     def __str__(self) -> str:
         echo = self.cost[ECHO]
-        rows = []
+        rows: list[tuple[str, ...]] = []
         for name, figures in self.cost.items():
             if figures.skipped:
                 rows.append((name, f"left out: {figures.skipped}"))
@@ -111,18 +111,15 @@ class Report:
 class Contestant:
     """One server and its load, measured slice by slice."""
 
-    def __init__(self, name: str, size: Size, core: int | None) -> None:
+    def __init__(self, name: str, size: Size, core: int | None, stack: ExitStack) -> None:
         self.name = name
+        self.size = size
         self.used = self.passed = 0.0
         self.done = 0
-        self.size = size
-        self.server = start(name, core)
+        self.server = stack.enter_context(start(name, core))
         dialect = {OURS: HeartbeatPeer, ECHO: EchoConnection}.get(name, WebSocketPinger)
-        try:
-            self.load = Load(dialect, self.server.ports["heartbeat" if name == OURS else "comparison"], size.connections)
-        except BaseException:
-            self.server.stop()
-            raise
+        port = self.server.ports["heartbeat" if name == OURS else "comparison"]
+        self.load = stack.enter_context(Load(dialect, port, size.connections))
         self.load.exchange(size.warm)
 
     def slice(self) -> None:
@@ -132,11 +129,6 @@ class Contestant:
         self.done += self.load.exchange(self.size.beats)
         self.used += self.server.cpu() - cpu
         self.passed += time.monotonic() - clock
-
-    def close(self) -> None:
-        """Close and stop everything."""
-        self.load.close()
-        self.server.stop()
 
 
 def start(name: str, core: int | None, *options: str) -> Server:
@@ -167,46 +159,38 @@ def measure(size: Size | None = None) -> Report:
 
 
 def _round(report: Report, size: Size, core: int | None, names: list[str]) -> None:
+    """All servers at once, and slice by slice each has its turn."""
     with ExitStack() as stack:
-        contestants = []
-        for name in names:
-            contestants.append(Contestant(name, size, core))
-            stack.callback(contestants[-1].close)
+        contestants = [Contestant(name, size, core, stack) for name in names]
         ours = contestants[0]
-        web = ours.server.ports["web"]
-        scraper = Scraper(web)
-        scraper.start()
-        for _ in range(size.slices):
-            for one in contestants:
-                one.slice()
-        scraper.stop()
+        with Scraper(ours.server.ports["web"]) as scraper:
+            for _ in range(size.slices):
+                for one in contestants:
+                    one.slice()
         for one in contestants:
             report.add(one.name, one.used / one.done * 1e6, one.used / one.passed)
         ours.load.settle()
-        report.notes += _agree(ours.load, scraper, web)
+        report.notes.append(_agree(ours.load, scraper, ours.server.ports["web"]))
 
 
 def _asking(report: Report, size: Size, core: int | None) -> None:
     """The server asks, the load answers."""
-    server = start(OURS, core, "--ping-interval", str(size.interval))
-    try:
-        load = Load(partial(HeartbeatPeer, min_rx=1), server.ports["heartbeat"], size.asked)
-        try:
-            scraper = Scraper(server.ports["web"])
-            load.listen(min(1.0, size.seconds))
-            before = _trips(scraper, load)
-            cpu, clock = server.cpu(), time.monotonic()
-            load.listen(size.seconds)
-            used, passed = server.cpu() - cpu, time.monotonic() - clock
-            after = _trips(scraper, load)
-            done = after[0] - before[0]
-            report.add(ASKING, used / done * 1e6, used / passed)
-            if abs(after[1] - before[1] - done) > 2 * size.asked:  # a round of questions may be on its way at each end
-                raise LoadError(f"the load answered {done} questions, the server counted {after[1] - before[1]:.0f} round trips")
-        finally:
-            load.close()
-    finally:
-        server.stop()
+    dialect = partial(HeartbeatPeer, min_rx=1)
+    with (
+        start(OURS, core, "--ping-interval", str(size.interval)) as server,
+        Load(dialect, server.ports["heartbeat"], size.asked) as load,
+    ):
+        scraper = Scraper(server.ports["web"])
+        load.listen(min(1.0, size.seconds))
+        before = _trips(scraper, load)
+        cpu, clock = server.cpu(), time.monotonic()
+        load.listen(size.seconds)
+        used, passed = server.cpu() - cpu, time.monotonic() - clock
+        after = _trips(scraper, load)
+        done, counted = after[0] - before[0], after[1] - before[1]
+        report.add(ASKING, used / done * 1e6, used / passed)
+        if abs(counted - done) > 2 * size.asked:  # a round of questions may be on its way at each end
+            raise LoadError(f"the load answered {done} questions, the server counted {counted:.0f} round trips")
 
 
 def _trips(scraper: Scraper, load: Load) -> tuple[int, float]:
@@ -218,7 +202,7 @@ def _peers(load: Load) -> list[HeartbeatPeer]:
     return [one for one in load.connections if isinstance(one, HeartbeatPeer)]
 
 
-def _agree(load: Load, scraper: Scraper, web: int) -> list[str]:
+def _agree(load: Load, scraper: Scraper, web: int) -> str:
     """Whether the server's account is the load's. Raises LoadError when it is not."""
     ours = _peers(load)
     for one in ours[::2]:  # so that they differ in when they were heard last
@@ -241,11 +225,10 @@ def _agree(load: Load, scraper: Scraper, web: int) -> list[str]:
             wrong.append(f"{one.id}: sent {ago:.0f} ms ago, last_heard_ms {said}")
     if wrong:
         raise LoadError(f"{len(wrong)} of {len(ours)} peers: {wrong[0]}")
-    asked = sum(one.answered for one in ours), sum(one.synced for one in ours), sum(one.states for one in ours)
-    return [
-        f"counters agree: {sent} PINGs; beside {sum(one.syncs for one in ours)} SYNCs; the server asked {asked[0]} PINGs, "
-        f"{asked[1]} SYNCs, {asked[2]} STATEs; /metrics read {scraper.count} times"
-    ]
+    syncs, asked = sum(one.syncs for one in ours), sum(one.answered for one in ours)
+    synced, states = sum(one.synced for one in ours), sum(one.states for one in ours)
+    note = f"counters agree: {sent} PINGs beside {syncs} SYNCs; last_heard_ms agrees for {len(ours)} peers; "
+    return f"{note}the server asked {asked} PINGs, {synced} SYNCs, {states} STATEs; /metrics read {scraper.count} times"
 
 
 if __name__ == "__main__":

@@ -35,6 +35,9 @@ class EchoConnection(Connection):
     def __init__(self, sock: socket.socket, number: int) -> None:
         super().__init__(sock)
 
+    def greet(self) -> None:
+        """Nothing comes before."""
+
     def ask(self) -> None:
         """Send them."""
         self.expected = b"HEAR\0\1\0\2"
@@ -54,7 +57,11 @@ class WebSocketPinger(Connection):
 
     def _masked(self, opcode: int, payload: bytes) -> bytes:
         mask = self._MASK * (len(payload) // 4 + 1)
-        return bytes((0x80 | opcode, 0x80 | len(payload))) + self._MASK + bytes(a ^ b for a, b in zip(payload, mask, strict=False))
+        return (
+            bytes((0x80 | opcode, 0x80 | len(payload)))
+            + self._MASK
+            + bytes(a ^ b for a, b in zip(payload, mask, strict=False))
+        )
 
     _ping = b"\x89\x88" + _MASK + bytes(a ^ b for a, b in zip(_PAYLOAD, _MASK * 2, strict=True))
     _pong = b"\x8a\x08" + _PAYLOAD

@@ -11,15 +11,16 @@ import socket
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Final, Self
 
 __all__ = ["Connection", "Load", "LoadError"]
 
-_PATIENCE = 10.0  # seconds without any answer after which a run is given up
-_READ = 65_536
-_PORTS = 20_000  # connections from one address of loopback: its range of ports has some more
+_PATIENCE: Final = 10.0  # seconds without any answer after which a run is given up
+_READ: Final = 65_536
+_PORTS: Final = 20_000  # connections from one address of loopback: its range of ports has some more
 
 
-class LoadError(Exception):
+class LoadError(RuntimeError):
     """The server closed, refused, or did not answer: what was measured is worth nothing."""
 
 
@@ -45,6 +46,7 @@ class Connection(ABC):
             raise LoadError("the server does not read")
         self.sent_at = time.monotonic()
 
+    @abstractmethod
     def greet(self) -> None:
         """What comes before the first question, on a socket that still blocks."""
 
@@ -78,7 +80,9 @@ class Load:
             self.close()
             raise
 
-    def _open(self, dialect: Callable[[socket.socket, int], Connection], source: tuple[str, int], port: int, number: int) -> None:
+    def _open(
+        self, dialect: Callable[[socket.socket, int], Connection], source: tuple[str, int], port: int, number: int
+    ) -> None:
         sock = socket.create_connection(("127.0.0.1", port), _PATIENCE, source)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = dialect(sock, number)
@@ -153,6 +157,12 @@ class Load:
         if not data:
             raise LoadError("the server closed a connection")
         return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close everything."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -12,16 +11,19 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
 
 import heartbeat
 
 __all__ = ["Server", "cores", "descriptors", "pinned"]
 
 #: What a server says when it is ready: ours one line per listener, the comparisons one line.
-READY = re.compile(rb"^listening (heartbeat|web|comparison) [^\n]*:(\d+)/?$", re.MULTILINE)
-_START = 30.0  # seconds until it must be ready: a cold start on a busy machine takes some
-_STOP = 15.0  # seconds until it must have stopped: the server drains for at most 10
-_TICK = os.sysconf("SC_CLK_TCK")
+READY: Final = re.compile(rb"^listening (heartbeat|web|comparison) [^\n]*:(\d+)/?$", re.MULTILINE)
+_START: Final = 30.0  # seconds until it must be ready: a cold start on a busy machine takes some
+_STOP: Final = 15.0  # seconds until it must have stopped: the server drains for at most 10
+_WORDS: Final = 4000  # characters of its log that are shown when something went wrong
+_TICK: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Server:
@@ -72,10 +74,27 @@ class Server:
         """What it wrote so far."""
         return self._log.read_text(errors="replace")
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop it. What went wrong meanwhile is shown together with the last that the server wrote."""
+        if error is not None:
+            error.add_note(f"the server's last words:\n{self.log()[-_WORDS:]}")
+        self.stop()
+
     def cpu(self) -> float:
         """Seconds of CPU that the kernel charged to it, user and system, all threads."""
         try:  # in nanoseconds, where the kernel keeps it
-            return sum(int(Path(task.path, "schedstat").read_text().split()[0]) for task in os.scandir(f"/proc/{self.pid}/task")) / 1e9
+            return (
+                sum(
+                    int(Path(task.path, "schedstat").read_text().split()[0])
+                    for task in os.scandir(f"/proc/{self.pid}/task")
+                )
+                / 1e9
+            )
         except FileNotFoundError:
             user, system = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
             return (int(user) + int(system)) / _TICK
@@ -124,8 +143,10 @@ def descriptors(wanted: int) -> Iterator[None]:
 
     :raises RuntimeError: the hard limit is lower
     """
+    import resource  # there is none on Windows
+
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard not in (resource.RLIM_INFINITY,) and hard < wanted:
+    if hard != resource.RLIM_INFINITY and hard < wanted:
         raise RuntimeError(f"needs {wanted} descriptors, the hard limit is {hard}")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
     try:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
-from typing import Any
+from typing import Any, Final, Self
 from urllib.parse import quote
 from urllib.request import urlopen
 
 __all__ = ["Scraper", "counter", "peers"]
 
-_TIMEOUT = 10.0
-_PAGE = 1000  # peers asked for at once
+_TIMEOUT: Final = 10.0
+_PAGE: Final = 1000  # peers asked for at once
 
 
 class Scraper(threading.Thread):
@@ -31,9 +31,11 @@ class Scraper(threading.Thread):
     def run(self) -> None:
         """Read, and wait."""
         try:
-            while not self._over.wait(self._every):
+            while True:
                 self.text()
                 self.count += 1
+                if self._over.wait(self._every):
+                    return
         except OSError as error:
             self._failed = error
 
@@ -42,7 +44,11 @@ class Scraper(threading.Thread):
         with urlopen(self._url, timeout=_TIMEOUT) as answer:
             return answer.read().decode()  # type: ignore[no-any-return]  # typeshed: urlopen answers Any
 
-    def stop(self) -> None:
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Stop it. Raises what went wrong meanwhile."""
         self._over.set()
         self.join()

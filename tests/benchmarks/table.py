@@ -51,6 +51,11 @@ def render(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> st
     widths = [max(len(line[i]) for line in lines if i < len(line)) for i in range(len(head))]
 
     def one(cells: Sequence[str]) -> str:
-        return "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(cells, widths, strict=False))).rstrip()
+        return "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(cells, widths, strict=False))
+        ).rstrip()
 
-    return "\n".join([title, one(lines[0]), "  ".join("-" * width for width in widths), *(one(line) for line in lines[1:])])
+    return "\n".join(
+        [title, one(lines[0]), "  ".join("-" * width for width in widths), *(one(line) for line in lines[1:])]
+    )

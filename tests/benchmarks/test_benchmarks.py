@@ -77,7 +77,10 @@ class TableTests(SynchronousTestCase):
 class CounterTests(SynchronousTestCase):
     """Reading /metrics."""
 
-    TEXT = '# HELP a_total x\na_total{direction="in",node="n"} 3.0\na_total{direction="out",node="n"} 4.0\na_total_created 9\n'
+    TEXT = (
+        '# HELP a_total x\na_total{direction="in",node="n"} 3.0\n'
+        'a_total{direction="out",node="n"} 4.0\na_total_created 9\n'
+    )
 
     def test_samples_with_the_labels_are_added(self) -> None:
         """Only the samples of that very name, and of these those with the wanted labels."""

@@ -120,6 +120,10 @@ class WheelTests(SynchronousTestCase):
             self.wheel.remove(sleeper)
             self.wheel.remove(sleeper)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.wheel.put(moved := Sleeper(), 5.0)
+        self.wheel.put(moved, 0.5)
+        self.wheel.remove(moved)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
         self.advance(5)
         self.assertEqual([s.woken for s in sleepers if s.woken], [])
 
