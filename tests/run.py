@@ -114,8 +114,10 @@ def main() -> int:
 
 def _tests(outcome: Outcome, python: str, apart: Path) -> None:
     trial = ["-m", "twisted.trial", "--reporter=text", "--temp-directory=trial"]
-    packages = sorted(f"tests.{one.parent.name}" for one in (CHECKOUT / "tests").glob("*/__init__.py"))
-    units = [one for one in packages if one not in (*REAL, "tests.typing")]
+    folder = CHECKOUT / "tests"
+    names = [one.parent.name for one in folder.glob("*/__init__.py")] + [one.stem for one in folder.glob("test_*.py")]
+    every = sorted(f"tests.{name}" for name in names)
+    units = [one for one in every if one not in (*REAL, "tests.typing")]
     settings = f"--rcfile={CHECKOUT / 'pyproject.toml'}"
     data = f"--data-file={apart / '.coverage'}"
     outcome.trial("units", [python, "-m", "coverage", "run", settings, data, *trial, *units], apart)
@@ -125,8 +127,7 @@ def _tests(outcome: Outcome, python: str, apart: Path) -> None:
         outcome.check(f"coverage of {room}", [python, "-m", "coverage", *report])
     without = [one for one in units if one not in WITHOUT_CONNECTIONS]
     outcome.trial("units without the kernel", [python, *trial, *without], apart, HEARTBEAT_NO_KERNEL="1")
-    real = [one for one in REAL if one in packages]
-    outcome.trial("real", [python, *trial, *real], apart)
+    outcome.trial("real", [python, *trial, *REAL], apart)
 
 
 def _shown(command: list[str], cwd: Path, environment: dict[str, str]) -> tuple[int, str]:

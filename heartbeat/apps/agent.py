@@ -169,7 +169,7 @@ class Agent(MultiService):
             given_up=lambda: stop_reactor(reactor, f"{Options.command}: superseded: is {settings.id!r} used twice?"),
         )
         for part in (self.client, Reload(reactor, TABLE, settings, read, self.apply)):
-            self.addService(part)  # type: ignore[no-untyped-call]  # Twisted's
+            part.setServiceParent(self)  # type: ignore[no-untyped-call]  # Twisted's
 
     def apply(self, settings: AgentSettings) -> None:
         """Put into effect what may change in a running agent: what it tells of its host."""

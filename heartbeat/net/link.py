@@ -264,6 +264,8 @@ def _tell_when_empty(transport: Any, callback: Callable[[], None], turns: Turns)
         transport.registerProducer(_Told(transport, callback), False)
     except RuntimeError:  # the application owns the producer slot
         turns.after_two(callback)
+    else:
+        transport.startWriting()  # it may be empty already: then the next poll says so
 
 
 def link_for(transport: Any, turns: Turns, protocol: Any) -> Link:

@@ -43,6 +43,7 @@ __all__ = ["HeartbeatFactory", "HeartbeatProtocol"]
 
 DRAINING: Final = 1  # BYE codes
 SERVER_FULL: Final = 10
+TOO_MANY: Final = "too many connections from your address"
 NONCE_BYTES: Final = 16
 INSTANCE_BYTES: Final = 8
 
@@ -57,6 +58,7 @@ class HeartbeatProtocol(Protocol):
     driver: Driver | None = None
     _heartbeat: Heartbeat | None = None
     _inner: IProtocol | None = None
+    _ready = False
 
     def __init__(self, factory: HeartbeatFactory) -> None:
         self.factory = factory
@@ -76,12 +78,15 @@ class HeartbeatProtocol(Protocol):
         """Begin; on TLS a connector waits for the handshake."""
         self.driver = self._factory.drive(self)
         self.dataReceived = self.driver.received  # type: ignore[method-assign]  # one call less on every beat
-        if not ISSLTransport.providedBy(self.transport):
+        if ISSLTransport.providedBy(self.transport):
+            self.driver.attend(self.driver.seconds())  # the handshake has its deadline from here on
+        else:
             self.handshakeCompleted()
 
     def handshakeCompleted(self) -> None:
-        """The transport is ready: a connector speaks first."""
-        if self.driver is not None:
+        """The transport is ready, once: a connector speaks first."""
+        if self.driver is not None and not self._ready:
+            self._ready = True
             self._factory.ready(self.driver)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -207,19 +212,41 @@ class HeartbeatFactory(Factory, House):
     def ready(self, driver: Driver) -> None:
         """The transport is ready: an acceptor checks its limits."""
         now = self.wheel.seconds()
-        driver.address = counted_as(driver.link.transport.getPeer())
-        self._addresses[driver.address] += 1
+        self._count(driver, counted_as(driver.link.transport.getPeer()))
         if self._farewell is not None:
             driver.session.bye(DRAINING, self._farewell, now)
         elif self.max_connections is not None and len(self._drivers) > self.max_connections:
             driver.session.bye(SERVER_FULL, "this server is full", now)
         elif self._too_many(driver.address):
-            driver.session.bye(SERVER_FULL, "too many connections from your address", now)
+            driver.session.bye(SERVER_FULL, TOO_MANY, now)
         driver.attend(now)
 
     def _too_many(self, address: str) -> bool:
         most = self.max_per_address
         return most is not None and address != "" and self._addresses[address] > most
+
+    def _count(self, driver: Driver, address: str) -> None:
+        """The connection is (now) one of this address; ``""``: of none."""
+        if driver.address:
+            self._addresses[driver.address] -= 1
+            if self._addresses[driver.address] <= 0:
+                del self._addresses[driver.address]
+        driver.address = address
+        if address:
+            self._addresses[address] += 1
+
+    def _locate(self, driver: Driver, now: float) -> None:
+        """Behind a proxy the address of the peer is known only when its first bytes have come (facts R7)."""
+        address = driver.link.transport.getPeer()
+        peer, text = driver.session.peer, shown(address)
+        if text == peer.address:
+            return
+        if peer.id == f"~{peer.address}":
+            peer.id = f"~{text}"
+        peer.address = text
+        self._count(driver, counted_as(address))
+        if self._too_many(driver.address):
+            driver.session.bye(SERVER_FULL, TOO_MANY, now)
 
     def _unix_name(self) -> str:
         self._unix += 1
@@ -229,6 +256,7 @@ class HeartbeatFactory(Factory, House):
 
     def applies(self, driver: Driver, now: float) -> None:
         """A HELLO waits."""
+        self._locate(driver, now)
         if driver.session.applicant is not None and driver.session.applicant.id is None:
             driver.session.admit(now, "")
         else:
@@ -236,6 +264,7 @@ class HeartbeatFactory(Factory, House):
 
     def opened(self, driver: Driver, now: float) -> None:
         """A gate opened."""
+        self._locate(driver, now)
         self._roll.opened(driver)
         if self.listener is not None:
             call(self.listener, "joined", driver.session.peer)
@@ -244,10 +273,7 @@ class HeartbeatFactory(Factory, House):
         """A connection is gone."""
         self._drivers.discard(driver)
         self._roll.ended(driver, now)
-        if driver.address:
-            self._addresses[driver.address] -= 1
-            if self._addresses[driver.address] <= 0:
-                del self._addresses[driver.address]
+        self._count(driver, "")
         if not self._drivers:
             self._fire_drained()
 

@@ -127,8 +127,8 @@ class TakeOverTests(SynchronousTestCase):
         publisher.addObserver(parent["fileLogObserverFactory"](parent["logFile"]))
         for level in (None, "debug", "error"):
             levels.use(level)
-            log.info("Scheduling retry, {level}", level=level)
-            log.warn("warned, {level}", level=level)
+            log.info("Scheduling retry, {at}", at=level)
+            log.warn("warned, {at}", at=level)
         written = [json.loads(line)["msg"] for line in parent["logFile"].getvalue().splitlines()]
         self.assertEqual(written, ["warned, None", "Scheduling retry, debug", "warned, debug"])
 

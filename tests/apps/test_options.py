@@ -280,7 +280,6 @@ class AgentOptionsTests(OptionsTestCase):
             ("meta", "rack"),
             ("ping-interval", "0"),
             ("ping-interval", "101"),
-            ("multiplier", "x"),
         ):
             message = self.refused(f"--{name}", value)
             self.assertIn(f"--{name}: ", message)

@@ -63,7 +63,7 @@ class Demo(MultiService):
             where = where_to_connect(listening.port.getHost()) if listening.port is not None else ""
             if where and listening.plain:
                 for service in self._agents(where):
-                    self.addService(service)  # type: ignore[no-untyped-call]  # Twisted's
+                    service.setServiceParent(self)  # type: ignore[no-untyped-call]  # Twisted's
                 print(f"demo: {len(AGENTS)} agents beat in this process; {self._look()}", flush=True)
                 break
         else:

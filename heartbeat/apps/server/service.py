@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from twisted.application.service import IService, MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
 from heartbeat.apps.endpoints import server_endpoint
@@ -109,9 +109,9 @@ class Server(MultiService):
         if settings.demo:
             demo = Demo(self._reactor, self.listening, self.web)
             parts.append(demo)
-            self.drain.first = demo.stopService
+            self.drain.first = lambda: maybeDeferred(demo.disownServiceParent)  # which stops it, once
         for part in parts:
-            self.addService(part)  # type: ignore[no-untyped-call]  # Twisted's
+            part.setServiceParent(self)
 
     def _listen(self, kind: str, option: str, text: str, factory: Any) -> Listening:
         endpoint = server_endpoint(self._reactor, option, text)

@@ -1,0 +1,1 @@
+"""Tests of ``twist heartbeat-server``: the composition, the demo, the drain."""
