@@ -17,6 +17,7 @@ from twisted.internet.interfaces import (
     ISSLTransport,
     ITCPTransport,
     ITransport,
+    IUNIXTransport,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -313,5 +314,4 @@ class HeartbeatFactory(Factory, House):
 def _kind(transport: Any) -> str:
     if ISSLTransport.providedBy(transport):
         return "tls"
-    family = getattr(transport, "addressFamily", None)
-    return "unix" if family is not None and family.name == "AF_UNIX" else "tcp"
+    return "unix" if IUNIXTransport.providedBy(transport) else "tcp"

@@ -259,7 +259,7 @@ class PlainTests(LinkCase):
             first.sendall(header + PING)
             self.assertEqual(await threads.deferToThread(first.recv, 8), b"HACK\0\1\0\2")
             self.assertEqual(
-                (self.listener.peers[0].id, self.listener.peers[0].address), ("~192.0.2.7:4711",) + ("192.0.2.7:4711",)
+                (self.listener.peers[0].id, self.listener.peers[0].address), ("~192.0.2.7:4711", "192.0.2.7:4711")
             )
             second.sendall(header.replace(b"4711", b"4712") + PING)
             self.assertIn(b"HBYE\0\x0a", await threads.deferToThread(second.recv, 200))

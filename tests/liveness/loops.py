@@ -1,0 +1,129 @@
+"""An event loop in virtual time for one judge: it sleeps, it stalls, it asks, and nothing else happens by itself."""
+
+from __future__ import annotations
+
+from heartbeat.liveness.attention import Attention
+from heartbeat.liveness.beats import Beats
+from heartbeat.liveness.events import Event
+from heartbeat.liveness.evidence import Evidence, TcpInfo
+from heartbeat.liveness.liveness import Liveness
+from heartbeat.liveness.need import Need
+from heartbeat.liveness.states import FINAL
+
+__all__ = ["START", "TURN", "Loop", "counted", "uncounted"]
+
+#: A machine that has been up for two months: floats have lost some of their digits.
+START = 5_000_000.0
+#: A turn of the loop: what the wheel waits at least before it serves the same judge again.
+TURN = 0.02
+
+
+def counted(now: float, unread: int, received: int) -> Evidence:
+    """What a Link says whose kernel counts bytes: so many lie unread, so many came in all."""
+    tcp = TcpInfo(state=1, retransmits=0, probes=0, backoff=0, bytes_received=received)
+    return Evidence(now, unread=unread, tcp=tcp)
+
+
+def uncounted(now: float, unread: int) -> Evidence:
+    """What a Link says that knows of unread input and of no counter."""
+    return Evidence(now, unread=unread)
+
+
+class Loop:
+    """Drives one judge as a shell does.
+
+    :ivar now: the time
+    :ivar kernel: whether the kernel takes what is written at once; else :meth:`drain` says when
+    :ivar crowd: whether so many others are due with this judge that the crowd rule is asked
+    :ivar unread: bytes that each look finds unread
+    :ivar received: bytes that the kernel has counted, None if it does not count
+    :ivar asked: when questions were put
+    :ivar log: all events so far
+    """
+
+    def __init__(self, now: float = START) -> None:
+        self.now = now
+        self.attention = Attention(now)
+        self.judge: Liveness | Beats = Liveness(1.0, self.attention, now)
+        self.kernel = True
+        self.crowd = False
+        self.unread = 0
+        self.received: int | None = None
+        self.asked: list[float] = []
+        self.judged: list[float] = []
+        self.log: list[Event] = []
+
+    def sleep(self, seconds: float) -> None:
+        """Listen for so long, waking whenever the judge wants to."""
+        end = self.now + seconds
+        while self.judge.state not in FINAL:
+            at = self.judge.next_timer()
+            if at is None or at > end:
+                break
+            # No earlier than the next turn, as in the wheel.
+            self._wake(max(at, self.now + TURN if self.judged and self.judged[-1] == self.now else self.now))
+        if self.now < end:
+            self.attention.expect(end)
+            self.now = end
+            self.attention.looked(end)
+
+    def stall(self, seconds: float) -> None:
+        """Be unable to run for so long, then do what is due: the timers first."""
+        self.attention.expect(self.now)
+        self.now += seconds
+        self.attention.looked(self.now)
+        at = self.judge.next_timer()
+        if at is not None and at <= self.now:
+            self._serve()
+
+    def _wake(self, at: float) -> None:
+        self.attention.expect(at)
+        self.now = at
+        self.attention.looked(at)
+        self._serve()
+
+    def _serve(self) -> None:
+        judge, now = self.judge, self.now
+        need = judge.handle_timer(now)
+        after = judge.next_timer()
+        assert after is None or after > now or need & Need.JUDGE, (
+            "a judge that wants to wake now wants to wake for ever"
+        )
+        if need & Need.ASK:
+            self.ask()
+        if need & Need.JUDGE:
+            self.judged.append(now)
+            if self.crowd and judge.doubt(now) is Need.ASK:
+                self.ask()
+            else:
+                judge.observe(self.look(), now)
+        elif need & Need.LOOK:
+            judge.observe(self.look(), now)
+        self.log += judge.events()
+
+    def look(self) -> Evidence:
+        """The evidence as it is now."""
+        return (
+            uncounted(self.now, self.unread) if self.received is None else counted(self.now, self.unread, self.received)
+        )
+
+    def ask(self) -> None:
+        """Put a question."""
+        self.asked.append(self.now)
+        self.judge.asked(self.now)
+        if self.kernel:
+            self.judge.handed_over(self.now)
+
+    def drain(self) -> None:
+        """The kernel takes what was written."""
+        self.judge.handed_over(self.now)
+
+    def heard(self) -> None:
+        """A sign of life that is no answer."""
+        self.judge.heard(self.now)
+        self.log += self.judge.events()
+
+    def events(self, kind: type[Event]) -> list[Event]:
+        """The events of one kind so far."""
+        self.log += self.judge.events()
+        return [event for event in self.log if type(event) is kind]

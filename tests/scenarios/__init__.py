@@ -1,0 +1,1 @@
+"""Whole stories in virtual time: real factories and services on the simulated network."""
