@@ -2,7 +2,8 @@
 
 ``twist`` writes the log itself, to ``--log-file`` in ``--log-format``, and begins only after the services have started:
 what was logged before is replayed to its observer. So we do not add an observer of our own (it would see those events
-twice) but give ``twist`` ours to use instead.
+twice) but give ``twist`` ours to use instead. Where its output is no terminal its format is that of RFC 7464, which
+neither people nor line-wise tools can read; we stay with text unless somebody has asked for it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from twisted.logger import (
     LogLevelFilterPredicate,
     formatEvent,
     globalLogPublisher,
+    textFileLogObserver,
 )
 from zope.interface import implementer
 
@@ -48,6 +50,9 @@ LOG_LEVELS: Final = tuple(level.name for level in LogLevel.iterconstants())
 
 #: Where Twisted's ClientService tells of each retry, at info. Ten thousand agents that come back are no news.
 RETRIES: Final = ("heartbeat.net.client.HeartbeatClientService", "heartbeat.apps.agent.Client")
+
+#: What ``--log-format`` of ``twist`` may be shortened to. Its options do not tell a default from a choice.
+FORMAT_OPTION: Final = "--log-fo"
 
 _SEEN: Final = "heartbeat_seen"
 
@@ -115,7 +120,11 @@ def take_over(parent: MutableMapping[str, Any] | None, *, as_json: bool, level: 
     levels = LogLevels(parent["logLevel"] if parent is not None and twist else LogLevel.info)
     levels.use(level)
     if parent is not None and twist:
-        factory: Callable[[IO[Any]], ILogObserver] = json_observer if as_json else parent["fileLogObserverFactory"]
+        factory: Callable[[IO[Any]], ILogObserver] = parent["fileLogObserverFactory"]
+        if as_json:
+            factory = json_observer
+        elif not any(word.startswith(FORMAT_OPTION) for word in sys.argv):
+            factory = textFileLogObserver
         parent["fileLogObserverFactory"] = lambda out: levels.filtered(factory(out))
         parent["logLevel"] = LogLevel.debug  # twist lets everything pass, and ours decides
     elif as_json and sys.__stdout__ is not None:

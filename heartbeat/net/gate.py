@@ -37,16 +37,18 @@ class Connectors(HeartbeatFactory):
 
     connector = True
     farewell: Bye | None = None
+    _token: str | None = None
 
     def ready(self, driver: Driver) -> None:
         """The transport is ready: say HELLO."""
         now = self.wheel.seconds()
-        driver.session.start(now)
+        driver.session.start(now, self._token)
         driver.attend(now)
 
     def ended(self, driver: Driver, now: float) -> None:
         """A connection is gone."""
         self.farewell = driver.session.farewell
+        self._token = driver.session.token or self._token
         super().ended(driver, now)
 
 

@@ -85,10 +85,10 @@ class Gate:
         self.hello: Hello | None = None
         self.said_at: float | None = None
 
-    def speak(self, now: float, last: Mapping[str, Any] | None) -> bytes:
-        """The connector's HELLO; ``last`` says how its previous connection ended."""
+    def speak(self, now: float, resume: str | None, last: Mapping[str, Any] | None) -> bytes:
+        """The connector's HELLO; ``last`` says how its previous connection ended, ``resume`` is its token."""
         self.said_at = now
-        return hello_frame(self.config, self.nonce, self.caps, last=last)
+        return hello_frame(self.config, self.nonce, self.caps, last=last, resume=resume)
 
     def read(self, hello: Hello) -> Agreement:
         """The peer's HELLO: its terms and its nonce. Raises PeerViolation with code 4 or 5."""

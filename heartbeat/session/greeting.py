@@ -109,11 +109,14 @@ def hello_frame(
     caps: tuple[str, ...],
     *,
     last: Mapping[str, Any] | None = None,
+    resume: str | None = None,
     answer: Mapping[str, Any] | None = None,
     agreed: Terms | None = None,
 ) -> bytes:
     """The HELLO of an end with this configuration.
 
+    :param last: how a connector's previous connection ended
+    :param resume: the token that a connector was given there
     :param answer: what only the acceptor says: ``session``, ``resumed``
     :param agreed: the terms that the acceptor judges by
     """
@@ -128,6 +131,7 @@ def hello_frame(
         "sync_ms": milliseconds(config.sync_interval),
         "max_data": config.max_data if "data" in caps else None,
         "nonce": nonce,
+        "resume": resume,
         "last": last,
         **(answer or {}),
     }

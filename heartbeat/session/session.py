@@ -84,12 +84,13 @@ class Session:
     :ivar parting: what is to be done with the connection
     :ivar farewell: the BYE that the peer said, None if it said none
     :ivar said: the BYE that we said
+    :ivar token: what a connector resumes its session with next time, None if it was given none
     """
 
     __slots__ = (
         "_agreement", "_allowed", "_connector", "_deadline", "_decoder", "_flood", "_out", "_stall_seen", "_swift",
         "beats", "caps", "farewell", "gate", "liveness", "parting", "peer", "said", "stream", "syncs",
-        "tally",
+        "tally", "token",
     )  # fmt: skip
 
     def __init__(
@@ -125,6 +126,7 @@ class Session:
         self.parting = Parting.STAY
         self.farewell: frames.Bye | None = None
         self.said: frames.Bye | None = None
+        self.token: str | None = None
         self._agreement: Agreement | None = None
         self._flood = Flood(config.min_interval, now) if config.min_interval > 0.0 else None
         self._decoder = Decoder()
@@ -136,10 +138,14 @@ class Session:
 
     # -- the handshake
 
-    def start(self, now: float, last: Mapping[str, Any] | None = None) -> None:
-        """A connector's first word. ``last``: how our previous connection ended. Next: :meth:`data_to_send`."""
+    def start(self, now: float, resume: str | None = None, last: Mapping[str, Any] | None = None) -> None:
+        """A connector's first word. Next: :meth:`data_to_send`.
+
+        :param resume: the :attr:`token` of our previous connection, if it had one
+        :param last: how that connection ended
+        """
         if self.gate is not None and self._connector:
-            self._out += self.gate.speak(now, last)
+            self._out += self.gate.speak(now, resume, last)
 
     @property
     def applicant(self) -> Hello | None:
@@ -169,6 +175,7 @@ class Session:
             self._agreement = agreement
             return
         self.peer.session = hello.session or ""
+        self.token = hello.resume
         if gate.said_at is not None and now <= self.liveness.attention.fresh_until:
             self.beats.rtt.sample(now - gate.said_at, provisional=True)
         self._open(gate, agreement, now)

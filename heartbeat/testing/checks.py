@@ -55,8 +55,8 @@ def find_testcase() -> unittest.TestCase | None:
 
 
 def show_seed(testcase: unittest.TestCase, seed: str) -> None:
-    """Let the failed assertions of ``testcase`` end with ``seed``."""
-    original = testcase.failureException
+    """Let the failed assertions of ``testcase`` end with ``seed``, which replaces one that was shown before."""
+    original = type(testcase).failureException
 
     class Failed(original):  # type: ignore[misc,valid-type]  # the class is the test case's own
         def __str__(self) -> str:

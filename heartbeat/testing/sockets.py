@@ -50,20 +50,27 @@ class Poller:
         return tuple(self._sockets.values())
 
     def number(self, opened: SimulatedSocket) -> int:
-        """A descriptor for a new socket."""
+        """A descriptor for a new socket.
+
+        :raises OSError: ESRCH, the process was killed: what a test still does with its reactor has no effect
+        """
+        if not self._process.alive:
+            raise OSError(errno.ESRCH, "this simulated process was killed; a restarted host has a new reactor")
         self._next += 1
         self._sockets[self._next] = opened
         return self._next
 
     def want_read(self, reader: IReadDescriptor) -> None:
         """Tell when it can be read."""
-        self.reads[self._known(reader)] = reader
-        self.mark(reader.fileno())
+        if self._process.alive:
+            self.reads[self._known(reader)] = reader
+            self.mark(reader.fileno())
 
     def want_write(self, writer: IWriteDescriptor) -> None:
         """Tell when it can be written."""
-        self.writes[self._known(writer)] = writer
-        self.mark(writer.fileno())
+        if self._process.alive:
+            self.writes[self._known(writer)] = writer
+            self.mark(writer.fileno())
 
     def mark(self, descriptor: int) -> None:
         """Something about this socket changed: look at it in the next poll."""

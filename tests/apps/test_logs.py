@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from twisted.logger import Logger, LogLevel, LogPublisher, globalLogPublisher, textFileLogObserver
+from twisted.logger import Logger, LogLevel, LogPublisher, globalLogPublisher, jsonFileLogObserver, textFileLogObserver
 from twisted.logger._global import LogBeginner
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -131,6 +131,18 @@ class TakeOverTests(SynchronousTestCase):
             log.warn("warned, {at}", at=level)
         written = [json.loads(line)["msg"] for line in parent["logFile"].getvalue().splitlines()]
         self.assertEqual(written, ["warned, None", "Scheduling retry, debug", "warned, debug"])
+
+    def test_text_unless_somebody_asked(self) -> None:
+        """Into a pipe goes text, not the format that twist has for that, unless it was asked for."""
+        for argv, text in ((["twist", "x"], True), (["twist", "--log-format=json", "x"], False)):
+            self.patch(sys, "argv", argv)
+            parent = {**self.twist(), "fileLogObserverFactory": jsonFileLogObserver}
+            take_over(parent, as_json=False, level=None)
+            publisher = LogPublisher(parent["fileLogObserverFactory"](parent["logFile"]))
+            Logger("heartbeat.test", observer=publisher).info("hello")
+            written = parent["logFile"].getvalue()
+            self.assertIn("hello", written)
+            self.assertEqual("[heartbeat.test#info]" in written, text, written)
 
     def test_text_stays_text(self) -> None:
         """Without --log-json the format is the one that twist was told, with our level."""

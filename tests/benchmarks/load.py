@@ -17,6 +17,7 @@ __all__ = ["Connection", "Load", "LoadError"]
 
 _PATIENCE: Final = 10.0  # seconds without any answer after which a run is given up
 _READ: Final = 65_536
+_WHILE_OPENING: Final = 50  # connections opened between two looks at the others
 _PORTS: Final = 20_000  # connections from one address of loopback: its range of ports has some more
 
 
@@ -76,6 +77,8 @@ class Load:
         try:
             for number in range(count):
                 self._open(dialect, ("127.0.0.1" if number < _PORTS else "127.0.0.2", 0), port, number)
+                if number % _WHILE_OPENING == 0:
+                    self._take(0)  # those that are open answer what they are asked, or they would be given up
         except BaseException:
             self.close()
             raise

@@ -2,20 +2,52 @@
 
 from __future__ import annotations
 
+from twisted.trial.unittest import SynchronousTestCase
+
 from heartbeat.liveness.attention import Attention
 from heartbeat.liveness.beats import Beats
-from heartbeat.liveness.events import Event
+from heartbeat.liveness.events import Dead, Event
 from heartbeat.liveness.evidence import Evidence, TcpInfo
 from heartbeat.liveness.liveness import Liveness
 from heartbeat.liveness.need import Need
 from heartbeat.liveness.states import FINAL
 
-__all__ = ["START", "TURN", "Loop", "counted", "uncounted"]
+__all__ = [
+    "CAP",
+    "HALF",
+    "INTERVAL",
+    "START",
+    "TURN",
+    "D",
+    "Loop",
+    "T",
+    "TimedTestCase",
+    "counted",
+    "died_after",
+    "uncounted",
+    "watched",
+]
 
 #: A machine that has been up for two months: floats have lost some of their digits.
 START = 5_000_000.0
 #: A turn of the loop: what the wheel waits at least before it serves the same judge again.
 TURN = 0.02
+
+#: The usual terms: I, D, half time, T, and what a stall counts for at most.
+INTERVAL = 0.5
+D = 1.5
+HALF = 1.0
+T = 1.0
+CAP = D / 8
+
+
+class TimedTestCase(SynchronousTestCase):
+    """Compares times."""
+
+    def assert_near(self, seconds: float, wanted: float, within: float = 1e-4) -> None:
+        """``seconds`` is as long as wanted, give or take. (Trial's ``assertAlmostEqual`` ignores a ``delta``.)"""
+        if not abs(seconds - wanted) <= within:
+            self.fail(f"{seconds} is not within {within} of {wanted}")
 
 
 def counted(now: float, unread: int, received: int) -> Evidence:
@@ -127,3 +159,18 @@ class Loop:
         """The events of one kind so far."""
         self.log += self.judge.events()
         return [event for event in self.log if type(event) is kind]
+
+
+def watched(**settings: object) -> tuple[Loop, Liveness]:
+    """A loop with one judge on the usual terms."""
+    loop = Loop()
+    loop.judge = judge = Liveness(D, loop.attention, loop.now, **{"interval": INTERVAL, **settings})  # type: ignore[arg-type]  # keyword arguments of a test
+    return loop, judge
+
+
+def died_after(loop: Loop, most: float = 60.0) -> float:
+    """Seconds from now until the verdict."""
+    begun = loop.now
+    loop.sleep(most)
+    (dead,) = loop.events(Dead)
+    return dead.at - begun

@@ -319,7 +319,7 @@ def connect(port: int, *, source: str | None = None, buffers: int | None = None)
     try:
         if buffers is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffers)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffers)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * buffers)
         if source is not None:
             sock.bind((source, 0))
         sock.settimeout(5.0)

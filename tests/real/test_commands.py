@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from heartbeat import __version__
 from tests.real import processes
 from tests.real.processes import Agent, Server, poll
-from tests.real.rawpeer import connect
+from tests.real.rawpeer import BYE, connect
 
 _STOPPED = (0, -signal.SIGTERM)
 
@@ -160,9 +160,9 @@ class ServerTests(FolderTestCase):
         """SIGHUP reads the config file again; a bad one keeps the old settings; without a file nothing happens."""
         path = self.file("max-per-address = 1\n")
         server = self.server("--config", str(path))
-        with connect(server.port) as first, connect(server.port) as second:
-            self.assertEqual(second.farewell().code, 10)
-            first.close()
+        first, second = connect(server.port), connect(server.port)
+        self.assertEqual(second.farewell().code, 10)
+        first.close()
         self.file("max-per-address = 2\nweb = 'none'\n")
         server.signal(signal.SIGHUP)
         server.find("reloaded: max-per-address")
@@ -189,7 +189,7 @@ class ServerTests(FolderTestCase):
         self.addCleanup(peer.close)
         peer.greet(want_ping_ms=60_000, min_rx_ms=60_000)
         server.signal(signal.SIGTERM)
-        self.assertEqual(peer.farewell().code, 1)
+        self.assertEqual(peer.expect(BYE).seq, 1)
         self.assertEqual(server.get("/readyz")[0], 503)
         again = server.signal(signal.SIGTERM)
         self.assertIn(server.wait(), _STOPPED)
@@ -264,7 +264,7 @@ class AgentTests(FolderTestCase):
     """An agent that runs."""
 
     def test_stuck(self) -> None:
-        """A progress file that does not move while work is queued makes the peer stuck, and one that moves again well."""
+        """A progress file that does not move while work is queued makes the peer stuck; one that moves again, well."""
         progress = self.file("5 2\n", "progress")
         server = self.server("--sync-interval", "0.5")
         agent = self.agent(server.port, "--id", "a1", "--progress-file", str(progress))

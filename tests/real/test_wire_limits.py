@@ -163,14 +163,14 @@ class UnlimitedTests(ServerTestCase):
         self.assertLess(time.monotonic() - bye.at, 1.6)
 
     def fill(self, peer: RawPeer) -> tuple[int, bytes]:
-        """Send PINGs without reading until the server has taken nothing for 0.2 s.
+        """Send PINGs without reading until the server has taken nothing for 0.5 s.
 
         How many were begun, and the rest of the last of them.
         """
         data = memoryview(pings(_PILE) * 16)
         peer.sock.setblocking(False)
         sent, moved = 0, time.monotonic()
-        while sent < len(data) and time.monotonic() < moved + 0.2:
+        while sent < len(data) and time.monotonic() < moved + 0.5:
             try:
                 sent += peer.sock.send(data[sent : sent + 65_536])
                 moved = time.monotonic()

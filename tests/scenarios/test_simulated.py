@@ -225,6 +225,7 @@ class PathTests(SimulatedCase):
         self.net.run(45.0)
         self.assert_died(heartbeat, "unattributed", began, 40.0 + ALLOWANCE)
         self.assertGreaterEqual(len(self.notes["server"].joins), 2)
+        self.path.clear()
 
     def test_beats_keep_a_mapping(self) -> None:
         """Beats that are closer than the router's patience keep the connection."""

@@ -85,7 +85,11 @@ class LeftoverTests(SynchronousTestCase):
         self.client.reactor.callLater(60.0, self.connected)
         self.client.crash()
         self.net.assert_nothing_left()
-        self.assertIsNotNone(protocol.transport)
+        assert protocol.transport is not None
+        protocol.transport.write(b"to nobody")
+        protocol.transport.loseConnection()
+        self.assertRaises(OSError, self.client.reactor.open_socket)
+        self.net.assert_nothing_left()
 
 
 class SeedTests(SynchronousTestCase):
