@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from heartbeat.errors import PeerViolation
 from heartbeat.session.greeting import parse_hello
+from heartbeat.session.handshake import bared, greeted
 from heartbeat.wire.frames import Ack, Bye, Data, Hello, Ping, Stalled, State, Sync, SyncAck, Window
 
 if TYPE_CHECKING:
@@ -24,9 +25,9 @@ def take(session: Session, frame: Frame, now: float, arrived: float | None) -> N
         return
     if session.gate is not None:
         if type(frame) is Hello:
-            session.greeted(parse_hello(frame.body), now)
+            greeted(session, session.gate, parse_hello(frame.body), now)
             return
-        session.bared(now)
+        bared(session, session.gate, now)
     elif type(frame) is Ack:
         acknowledge(session, frame.seq, frame.ts, now, arrived)
         return

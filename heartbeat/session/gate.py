@@ -73,16 +73,18 @@ class Gate:
     :param caps: that this end offers
 
     :ivar hello: the peer's, once it was read; on an acceptor it is an application until it was admitted
+    :ivar agreement: what the two HELLOs agreed on
     :ivar said_at: when a connector sent its HELLO
     """
 
-    __slots__ = ("caps", "config", "hello", "nonce", "said_at")
+    __slots__ = ("agreement", "caps", "config", "hello", "nonce", "said_at")
 
     def __init__(self, config: HeartbeatConfig, nonce: str, caps: tuple[str, ...]) -> None:
         self.config = config
         self.nonce = nonce
         self.caps = caps
         self.hello: Hello | None = None
+        self.agreement: Agreement | None = None
         self.said_at: float | None = None
 
     def speak(self, now: float, resume: str | None, last: Mapping[str, Any] | None) -> bytes:
@@ -98,6 +100,7 @@ class Gate:
         if hello.nonce is not None and hello.nonce.lower() == self.nonce:
             raise PeerViolation("HELLO: my own nonce came back", IDENTITY_REFUSED)
         self.hello = hello
+        self.agreement = agreement
         return agreement
 
     def agree(self, hello: Hello | None) -> Agreement:

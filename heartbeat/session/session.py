@@ -88,8 +88,8 @@ class Session:
     """
 
     __slots__ = (
-        "_agreement", "_allowed", "_connector", "_deadline", "_decoder", "_flood", "_out", "_stall_seen", "_swift",
-        "beats", "caps", "farewell", "gate", "liveness", "parting", "peer", "said", "stream", "syncs",
+        "_allowed", "_deadline", "_decoder", "_flood", "_out", "_stall_seen", "_swift",
+        "beats", "caps", "connector", "farewell", "gate", "liveness", "parting", "peer", "said", "stream", "syncs",
         "tally", "token",
     )  # fmt: skip
 
@@ -111,7 +111,7 @@ class Session:
         caps: tuple[str, ...] = CAPS,
         rtt_counts: Counters | None = None,
     ) -> None:
-        self._connector = connector
+        self.connector = connector
         self.beats = Beats(
             config.detect, attention, now, interval=config.interval, draw=draw, adaptive=config.adaptive,
             detector=config.detector, gated=True, rtt_counts=rtt_counts,
@@ -127,7 +127,6 @@ class Session:
         self.farewell: frames.Bye | None = None
         self.said: frames.Bye | None = None
         self.token: str | None = None
-        self._agreement: Agreement | None = None
         self._flood = Flood(config.min_interval, now) if config.min_interval > 0.0 else None
         self._decoder = Decoder()
         self._allowed: Mapping[bytes, int] = BEFORE_CONNECTOR if connector else BEFORE_ACCEPTOR
@@ -144,7 +143,7 @@ class Session:
         :param resume: the :attr:`token` of our previous connection, if it had one
         :param last: how that connection ended
         """
-        if self.gate is not None and self._connector:
+        if self.gate is not None and self.connector:
             self._out += self.gate.speak(now, resume, last)
 
     @property
@@ -156,47 +155,23 @@ class Session:
     def admit(self, now: float, session: str, resumed: bool = False, resume: str | None = None) -> None:
         """The applicant may come in, as this session, with this token for next time. What stands behind its HELLO is
         taken now."""
-        gate, agreement = self.gate, self._agreement
-        if gate is None or gate.hello is None or agreement is None or self.parting is not Parting.STAY:
+        gate, applicant = self.gate, self.applicant
+        if gate is None or gate.agreement is None or applicant is None:
             return
-        self._out += gate.answer(agreement, session, resumed, resume)
-        self.peer.session = session if gate.hello.id is not None else ""
-        self._open(gate, agreement, now)
+        self._out += gate.answer(gate.agreement, session, resumed, resume)
+        self.peer.session = session if applicant.id is not None else ""
+        self.open(gate, gate.agreement, now)
         self._receive(b"", now, None)
 
-    def greeted(self, hello: Hello, now: float) -> None:
-        """A HELLO was read: an acceptor's waits for :meth:`admit`, a connector's opens the gate."""
-        gate = self.gate
-        assert gate is not None  # its place was checked at its header
-        agreement = gate.read(hello)
-        if hello.id is not None:
-            self.peer.id = hello.id
-        if not self._connector:
-            self._agreement = agreement
-            return
-        self.peer.session = hello.session or ""
-        self.token = hello.resume
-        if gate.said_at is not None and now <= self.liveness.attention.fresh_until:
-            self.beats.rtt.sample(now - gate.said_at, provisional=True)
-        self._open(gate, agreement, now)
-
-    def bared(self, now: float) -> None:
-        """The first frame was a PING: a bare peer, judged by our own configuration."""
-        gate = self.gate
-        assert gate is not None  # its place was checked at its header
-        if gate.config.bare == "refuse":
-            raise PeerViolation("a HELLO is required here", IDENTITY_REFUSED)
-        self.peer.bare = True
-        self._open(gate, gate.agree(None), now)
-
-    def _open(self, gate: Gate, agreement: Agreement, now: float) -> None:
-        self.gate = self._agreement = None
+    def open(self, gate: Gate, agreement: Agreement, now: float) -> None:
+        """The gate opens, on these terms."""
+        self.gate = None
         self.caps = agreement.caps
         self.syncs.agree(agreement.sync, "state" in agreement.caps)
         if "data" in agreement.caps:
             self.stream = Stream(gate.config.max_data, agreement.max_data)
         self.beats.pace(agreement.ours.interval, agreement.floor)
-        self.beats.opened(now, agreement.theirs, at_once=self._connector)
+        self.beats.opened(now, agreement.theirs, at_once=self.connector)
         self._deadline = NEVER
         self.place()
 

@@ -1,0 +1,38 @@
+"""The first frame of a connection, on either end (``wire.md`` §4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from heartbeat.errors import PeerViolation
+
+if TYPE_CHECKING:
+    from heartbeat.session.gate import Gate
+    from heartbeat.session.greeting import Hello
+    from heartbeat.session.session import Session
+
+__all__ = ["bared", "greeted"]
+
+IDENTITY_REFUSED: Final = 5  # the BYE code
+
+
+def greeted(session: Session, gate: Gate, hello: Hello, now: float) -> None:
+    """A HELLO was read: an acceptor's waits for ``admit``, a connector's opens the gate. Raises PeerViolation."""
+    agreement = gate.read(hello)
+    if hello.id is not None:
+        session.peer.id = hello.id
+    if not session.connector:
+        return
+    session.peer.session = hello.session or ""
+    session.token = hello.resume
+    if gate.said_at is not None and now <= session.liveness.attention.fresh_until:
+        session.beats.rtt.sample(now - gate.said_at, provisional=True)
+    session.open(gate, agreement, now)
+
+
+def bared(session: Session, gate: Gate, now: float) -> None:
+    """The first frame was a PING: a bare peer, judged by our own configuration. Raises PeerViolation."""
+    if gate.config.bare == "refuse":
+        raise PeerViolation("a HELLO is required here", IDENTITY_REFUSED)
+    session.peer.bare = True
+    session.open(gate, gate.agree(None), now)
