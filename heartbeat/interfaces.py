@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from zope.interface import Interface, implementer
+from zope.interface import Attribute, Interface, implementer
 
 if TYPE_CHECKING:
     from heartbeat.liveness.events import Event, Refused
     from heartbeat.liveness.peer import Peer
     from heartbeat.liveness.report import Report
 
-__all__ = ["HeartbeatListener", "IClocked", "IHeartbeatListener", "IStateSource"]
+__all__ = ["HeartbeatListener", "IClocked", "IHeartbeat", "IHeartbeatListener", "IStateSource"]
+
+
+class IHeartbeat(Interface):
+    """The handle of a heartbeat. ``IHeartbeat(transport, None)`` gives it, or None where there is no heartbeat."""
+
+    state = Attribute("What is known of the peer: a State.")
+    since = Attribute("When it came into this state, monotonic seconds.")
+    cause = Attribute("Why it is dead or was refused, or None.")
+    evidence = Attribute("What was observable when the verdict fell, or None.")
+    peer = Attribute("The live view of the peer.")
+    rtt = Attribute("The round trips: last, smoothed, p95, in seconds.")
+
+    def ping(timeout: float | None = None) -> Any:
+        """Ask now: a Deferred of the round trip in seconds."""
+
+    def when_alive() -> Any:
+        """A Deferred of the handle: the gate is open."""
+
+    def when_gone() -> Any:
+        """A Deferred that fires when the transport is gone."""
+
+    def events() -> Any:
+        """The changes from now on, for ``async for``."""
+
+    def leave(reason: str = "") -> Any:
+        """Say BYE 0; a Deferred that fires when the transport is gone."""
+
+    def abort() -> None:
+        """End the connection now, without a word."""
+
+    def progress(done: int, queued: int) -> None:
+        """Tell how much work was done and how much waits."""
 
 
 class IHeartbeatListener(Interface):

@@ -243,11 +243,6 @@ class Beats:
             return need
         return ASK if need is NOTHING else ASK_AND_LOOK
 
-    def ask_soon(self, now: float) -> None:
-        """Put the next question as soon as the timer is handled."""
-        if self._ask_due != NEVER:
-            self._ask_due = now
-
     def observe(self, evidence: Evidence, now: float) -> None:
         """The evidence that LOOK asked for."""
         self.liveness.observe(evidence, now)

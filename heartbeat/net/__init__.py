@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from heartbeat.interfaces import IHeartbeat
 from heartbeat.net.client import HeartbeatClientService
+from heartbeat.net.endpoints import heartbeat_client, heartbeat_server
 from heartbeat.net.heartbeat import Heartbeat
 from heartbeat.net.protocol import HeartbeatFactory, HeartbeatProtocol
 from heartbeat.net.reasons import PeerLeft, RefusedConnection, UnresponsiveConnection
 from heartbeat.net.wheel import wheel_for
+from heartbeat.net.wrapper import heartbeat_factory
 
 __all__ = [
     "Heartbeat",
     "HeartbeatClientService",
     "HeartbeatFactory",
     "HeartbeatProtocol",
+    "IHeartbeat",
     "PeerLeft",
     "RefusedConnection",
     "UnresponsiveConnection",
+    "heartbeat_client",
+    "heartbeat_factory",
+    "heartbeat_server",
     "wheel_for",
 ]

@@ -36,7 +36,8 @@ def counted_as(address: Any) -> str:
 
 
 def _plain(host: str) -> str:
-    if not host.startswith("::ffff:"):
+    """A mapped IPv4 host as IPv4, however it is written: behind a PROXY header the text is somebody else's."""
+    if ":" not in host:
         return host
     try:
         mapped = ipaddress.IPv6Address(host).ipv4_mapped

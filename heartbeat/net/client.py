@@ -84,8 +84,7 @@ class HeartbeatClientService(ClientService):
             raise ConfigError("servers", f"must be a list of at least one server, not {servers!r}")
         self._reactor: Any = reactor
         self.connectors = Connectors(config, listener, reactor=reactor, seconds=seconds, state=state)
-        endpoints = [client_endpoint(reactor, one) if isinstance(one, str) else one for one in servers]
-        self._endpoint = GatedEndpoint(endpoints, self.connectors)
+        self._endpoint = GatedEndpoint([_endpoint(reactor, one) for one in servers], self.connectors)
         super().__init__(self._endpoint, _Faces(self), retryPolicy=self._retry, clock=reactor)
 
     def when_alive(self) -> Deferred[Heartbeat]:
@@ -117,6 +116,16 @@ class HeartbeatClientService(ClientService):
         config = self.connectors.config
         interval = min(config.interval * 2.0, SLOWEST, config.max_detection / config.multiplier)
         self.connectors.config = replace(config, interval=max(interval, config.interval))
+
+
+def _endpoint(reactor: Any, server: Any) -> IStreamClientEndpoint:
+    """A server as it was given, as an endpoint. Raises ConfigError."""
+    if isinstance(server, str):
+        return client_endpoint(reactor, server)
+    if not IStreamClientEndpoint.providedBy(server):
+        raise ConfigError("servers", f"must be texts or client endpoints, not {server!r:.80}")
+    endpoint: IStreamClientEndpoint = server
+    return endpoint
 
 
 class _Faces(Factory):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from heartbeat.liveness.need import JUDGE, LOOK
 from heartbeat.liveness.states import State
+from heartbeat.net.link import GONE
 from heartbeat.net.listening import tell
 from heartbeat.net.outbox import Outbox
 from heartbeat.session.parting import Parting
@@ -130,6 +131,7 @@ class Driver:
         self._wheel.watched -= 1
         self._spread(now)
         self.house.ended(self, now)
+        self.link = GONE
 
     # -- what follows
 

@@ -71,7 +71,9 @@ class BoundedTransport:
 
     def __init__(self, heartbeat: Heartbeat, transport: Any) -> None:
         self.heartbeat = heartbeat
-        self._transport = transport
+        # Only these are kept of it: a stopped ClientService holds on to its last connection (and so to us).
+        self._peer: IAddress = transport.getPeer()
+        self._host: IAddress = transport.getHost()
 
     def write(self, data: bytes) -> None:
         """A heartbeat-only connection carries no bytes of an application."""
@@ -91,13 +93,11 @@ class BoundedTransport:
 
     def getPeer(self) -> IAddress:
         """The address of the peer."""
-        peer: IAddress = self._transport.getPeer()
-        return peer
+        return self._peer
 
     def getHost(self) -> IAddress:
         """Our own address."""
-        host: IAddress = self._transport.getHost()
-        return host
+        return self._host
 
 
 @implementer(IStreamClientEndpoint)

@@ -22,13 +22,16 @@ else:
     FIONREAD = getattr(termios, "FIONREAD", None)  # SIOCINQ on Linux
     TIOCOUTQ = getattr(termios, "TIOCOUTQ", None)  # SIOCOUTQ on Linux
 
-__all__ = ["Applied", "apply_options", "look", "tcp_info"]
+__all__ = ["Applied", "apply_options", "limit_unsent", "look", "tcp_info"]
 
 ENABLED: Final = os.environ.get("HEARTBEAT_NO_KERNEL", "") in ("", "0")
 # Newer kernels fill more of the structure; we read 232 bytes of it.
 INFO_SIZE: Final = 256
 _TCP_INFO: Final[int | None] = getattr(socket, "TCP_INFO", None) if ENABLED else None
 _INT: Final = struct.Struct("i")
+# On a connection that carries DATA a beat waits behind this much in the kernel (wire.md §7).
+MOST_UNSENT: Final = 16 * 1024
+_NOTSENT_LOWAT: Final[int | None] = getattr(socket, "TCP_NOTSENT_LOWAT", None) if ENABLED else None
 
 #: What became of an option.
 Applied = Literal["applied", "refused", "not available"]
@@ -92,3 +95,14 @@ def apply_options(sock: socket.socket, options: KernelOptions) -> dict[str, Appl
         else:
             report[name] = "applied"
     return report
+
+
+def limit_unsent(sock: socket.socket) -> Applied:
+    """Let the kernel of a TCP connection refuse more while 16 KiB are unsent: beats do not wait behind megabytes."""
+    if _NOTSENT_LOWAT is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return "not available"
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, MOST_UNSENT)
+    except OSError:
+        return "refused"
+    return "applied"

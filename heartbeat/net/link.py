@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # include/net/tcp_states.h
 TCP_CLOSE: Final = 7
 
-__all__ = ["ILinkSource", "Link", "OpaqueLink", "TcpLink", "TlsLink", "link_for"]
+__all__ = ["GONE", "ILinkSource", "Link", "OpaqueLink", "TcpLink", "TlsLink", "link_for"]
 
 
 class Link(Protocol):
@@ -72,6 +72,49 @@ class ILinkSource(Interface):
 
     def heartbeat_link() -> Link:
         """The link of this transport."""
+
+
+class _Gone:
+    """In the place of a link whose transport has ended: whoever keeps a handle keeps no transport."""
+
+    __slots__ = ()
+    transport = None
+    exact = False
+
+    def write(self, data: bytes) -> bool:
+        """Nothing waits here."""
+        return True
+
+    def drained(self, callback: Callable[[], None]) -> None:
+        """Nobody needs to be told."""
+
+    def look(self, now: float) -> Evidence:
+        """There is nothing to see."""
+        return Evidence(now)
+
+    def arrived_at(self, now: float) -> float | None:
+        """Nothing arrives."""
+        return None
+
+    def pause(self) -> None:
+        """There is nothing to stop."""
+
+    def resume(self) -> None:
+        """There is nothing to read."""
+
+    def close(self) -> None:
+        """It is closed."""
+
+    def abort(self) -> None:
+        """It has ended."""
+
+    def ending(self, reason: Failure, now: float) -> Ending:
+        """It has ended before."""
+        return Ending("aborted")
+
+
+#: The link of a connection that is gone.
+GONE: Final[Link] = _Gone()
 
 
 class OpaqueLink:

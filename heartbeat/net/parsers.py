@@ -21,6 +21,7 @@ from zope.interface import implementer
 
 from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import ConfigError
+from heartbeat.net.endpoints import heartbeat_client, heartbeat_server
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorCore
@@ -74,23 +75,19 @@ class HeartbeatParser:
 
     prefix = "heartbeat"
 
-    def parseStreamServer(self, reactor: IReactorCore, *args: str, **kwargs: str) -> IStreamServerEndpoint:
+    def parseStreamServer(self, reactor: IReactorCore, *args: object, **kwargs: object) -> IStreamServerEndpoint:
         """The inner endpoint under a heartbeat.
 
         :raises ConfigError: (a ValueError) names the key and the value
         """
-        from heartbeat.net.wrapper import heartbeat_server
-
         inner, config = _parse(args, kwargs)
         return heartbeat_server(serverFromString(reactor, inner), config, reactor=reactor)
 
-    def parseStreamClient(self, reactor: IReactorCore, *args: str, **kwargs: str) -> IStreamClientEndpoint:
+    def parseStreamClient(self, reactor: IReactorCore, *args: object, **kwargs: object) -> IStreamClientEndpoint:
         """The inner endpoint under a heartbeat; ``connect`` gives the caller's own protocol.
 
         :raises ConfigError: (a ValueError) names the key and the value
         """
-        from heartbeat.net.wrapper import heartbeat_client
-
         inner, config = _parse(args, kwargs)
         return heartbeat_client(clientFromString(reactor, inner), config, reactor=reactor)
 
@@ -126,11 +123,11 @@ def configured(ours: Mapping[str, str]) -> HeartbeatConfig:
         raise _named(error, ours) from None
 
 
-def _parse(args: Sequence[str], kwargs: Mapping[str, str]) -> tuple[str, HeartbeatConfig]:
-    ours, theirs = split_keys(kwargs)
+def _parse(args: Sequence[object], kwargs: Mapping[str, object]) -> tuple[str, HeartbeatConfig]:
+    ours, theirs = split_keys({key: str(value) for key, value in kwargs.items()})
     if not args:
         raise ConfigError(HeartbeatParser.prefix, "needs an endpoint behind it, as in heartbeat:tcp:8080")
-    return unparse(args, theirs), configured(ours)
+    return unparse([str(one) for one in args], theirs), configured(ours)
 
 
 def _check_mode(mode: str) -> None:

@@ -7,7 +7,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
@@ -37,7 +37,7 @@ from heartbeat.net.reasons import reason_for
 from heartbeat.net.roll import Roll
 from heartbeat.net.sessions import Sessions
 from heartbeat.net.wheel import Wheel, wheel_for
-from heartbeat.session.session import Session
+from heartbeat.session.session import CAPS, Session
 from heartbeat.session.source import ConfigSource
 
 __all__ = ["HeartbeatFactory", "HeartbeatProtocol"]
@@ -53,9 +53,13 @@ INSTANCE_BYTES: Final = 8
 class HeartbeatProtocol(Protocol):
     """One heartbeat-only connection.
 
+    :cvar caps: the capabilities that its session offers
+    :cvar drives: what makes its driver
     :ivar driver: drives it, None until it is connected
     """
 
+    caps: ClassVar[tuple[str, ...]] = CAPS
+    drives: ClassVar[type[Driver]] = Driver
     driver: Driver | None = None
     _heartbeat: Heartbeat | None = None
     _inner: IProtocol | None = None
@@ -200,13 +204,14 @@ class HeartbeatFactory(Factory, House):
             address=address,
             transport=_kind(transport),
             node=self.node,
+            caps=protocol.caps,
             rtt_counts=self.rtt_counts,
         )
         session.beats.wants_round_trips = wants_round_trips(self.listener)
         link = link_for(transport, wheel.turns, protocol)
         if ITCPTransport.providedBy(transport) and hasattr(link, "socket"):
             apply_options(link.socket, self.config.kernel)
-        driver = Driver(session, wheel, link, self)
+        driver = protocol.drives(session, wheel, link, self)
         self._drivers.add(driver)
         return driver
 

@@ -33,6 +33,12 @@ BEFORE_CONNECTOR: Final = _may(frames.BYE, frames.HELLO)
 
 
 @lru_cache(maxsize=32)
+def in_force(theirs: frozenset[str], ours: tuple[str, ...]) -> frozenset[str]:
+    """The capabilities that both list: one object for all connections of a kind, for there may be 50,000 of them."""
+    return theirs.intersection(ours)
+
+
+@lru_cache(maxsize=32)
 def behind(caps: frozenset[str], expects_state: bool) -> Mapping[bytes, int]:
     """What may stand behind the gate with these capabilities in force. DATA is added by whoever knows the credit."""
     magics = [frames.BYE, frames.PING, frames.ACK, frames.SYNC, frames.SYNC_ACK]
@@ -116,7 +122,7 @@ class Gate:
             ours=agree(want, config.multiplier, hello.min_rx_ms, most),
             floor=hello.min_rx_ms / 1000.0,
             sync=max(config.sync_interval, hello.sync_ms / 1000.0),
-            caps=hello.caps & frozenset(self.caps),
+            caps=in_force(hello.caps, self.caps),
             max_data=hello.max_data,
         )
 

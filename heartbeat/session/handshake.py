@@ -14,11 +14,15 @@ if TYPE_CHECKING:
 __all__ = ["bared", "greeted"]
 
 IDENTITY_REFUSED: Final = 5  # the BYE code
+#: The capability of a wrapped connection. An end that offers it has an application, which has no other way.
+DATA: Final = "data"
 
 
 def greeted(session: Session, gate: Gate, hello: Hello, now: float) -> None:
     """A HELLO was read: an acceptor's waits for ``admit``, a connector's opens the gate. Raises PeerViolation."""
     agreement = gate.read(hello)
+    if DATA in gate.caps and DATA not in agreement.caps:
+        raise PeerViolation(f"this connection carries an application: both ends need the capability {DATA}")
     if hello.id is not None:
         session.peer.id = hello.id
     if not session.connector:
@@ -32,7 +36,7 @@ def greeted(session: Session, gate: Gate, hello: Hello, now: float) -> None:
 
 def bared(session: Session, gate: Gate, now: float) -> None:
     """The first frame was a PING: a bare peer, judged by our own configuration. Raises PeerViolation."""
-    if gate.config.bare == "refuse":
+    if gate.config.bare == "refuse" or DATA in gate.caps:
         raise PeerViolation("a HELLO is required here", IDENTITY_REFUSED)
     session.peer.bare = True
     session.open(gate, gate.agree(None), now)

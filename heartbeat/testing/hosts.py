@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from heartbeat.testing.listeners import Listener
+from heartbeat.testing.network import GRAIN, grained
 from heartbeat.testing.segments import Segment
 from heartbeat.testing.tcp import Connection
 
@@ -37,7 +38,7 @@ MONOTONIC_SPREAD: Final = 100_000.0
 FIRST_EPHEMERAL: Final = 32_768
 LAST_PORT: Final = 65_535
 #: Seconds from one turn of a loop to the next, at least.
-TURN: Final = 1e-6
+TURN: Final = GRAIN
 #: Turns in a row without any sleep, beyond which it is called a livelock.
 MOST_TURNS: Final = 100_000
 
@@ -118,7 +119,7 @@ class Process:
 
     def _sleep_until(self, time: float) -> None:
         """Wake at ``time``. One event is kept in the queue for it; one that comes too early only books the next."""
-        time = max(time, self._turned_at + TURN)
+        time = max(grained(time), self._turned_at + TURN)
         if time == self._wake_at:
             return
         network = self.host.network
@@ -178,7 +179,7 @@ class Host:
         self.address = network.next_address()
         self.present = True
         self.process: Process | None = None
-        self._began = network.draw() * MONOTONIC_SPREAD
+        self._began = grained(network.draw() * MONOTONIC_SPREAD)
         self._step = 0.0
         self._connections: dict[tuple[Address, Address], Connection] = {}
         self._listeners: dict[Address, Listener] = {}
@@ -200,7 +201,7 @@ class Host:
 
     def step_clock(self, seconds: float) -> None:
         """Set the wall clock forward, or backward where negative. A sleeping loop notices when it next wakes."""
-        self._step += seconds
+        self._step += grained(seconds)
 
     # ---- the process
 

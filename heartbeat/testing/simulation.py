@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 
 from heartbeat.testing.checks import find_testcase, leftovers, show_seed
 from heartbeat.testing.hosts import Host
-from heartbeat.testing.network import DELAY, Network
+from heartbeat.testing.network import DELAY, Network, grained
 from heartbeat.testing.reactors import SimulatedReactor
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class SimulatedNetwork:
 
     def run(self, seconds: float) -> None:
         """Let so much virtual time pass."""
-        limit = self.now + seconds
+        limit = grained(self.now + seconds)
         with self._run():
             while self._network.timeline.step(limit):
                 pass
@@ -172,9 +172,10 @@ class SimulatedNetwork:
         :raises AssertionError: it was still false after ``limit`` seconds
         """
         began = self.now
+        end = grained(began + limit)
         with self._run():
             while not predicate():
-                if not self._network.timeline.step(began + limit) and not predicate():
+                if not self._network.timeline.step(end) and not predicate():
                     raise AssertionError(f"not true within {limit:g} virtual seconds ({self!r})")
         return self.now - began
 

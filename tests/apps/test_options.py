@@ -285,6 +285,15 @@ class AgentOptionsTests(OptionsTestCase):
             self.assertIn(f"--{name}: ", message)
             self.assertIn(value, message)
 
+    def test_more_than_fits(self) -> None:
+        """Services and meta that are too much for one STATE are blamed on the option, or on the line of the file."""
+        services = [f"service-{number}-{'x' * 230}" for number in range(60)]
+        meta = [f"m{number}={'y' * 1000}" for number in range(60)]
+        pairs = [word for pair in meta for word in ("--meta", pair)]
+        self.assertIn("--services: ", self.refused("--services", ",".join(services), *pairs))
+        path = self.file(f"\nservices = {services!r}\n".replace("'", '"'))
+        self.assertIn(f"{path}:2: services: ", self.refused("--config", path, *pairs))
+
     def test_config_file(self) -> None:
         """The agent has a config file, too; its meta are a table."""
         path = self.file('id = "b"\nservices = ["x", "y"]\nadaptive = false\n[meta]\nrack = "r2"\n')

@@ -39,6 +39,14 @@ class TwoClocks:
         return WALL + self.now - START
 
 
+class Sure(Beats):
+    """One whose detector has no doubt left."""
+
+    def phi(self, now: float) -> float:
+        """Beyond any number."""
+        return math.inf
+
+
 class PeerTests(SynchronousTestCase):
     """A peer with its judge."""
 
@@ -139,8 +147,8 @@ class PeerTests(SynchronousTestCase):
         shown = peer.as_json()["phi"]
         assert isinstance(shown, float)
         self.assertGreater(shown, 0.0)
-        beats.phi = lambda now: math.inf  # type: ignore[method-assign]  # a detector that says so
-        self.assertIsNone(peer.as_json()["phi"])
+        sure = Peer(Sure(1.5, self.attention, START, interval=0.5, draw=float), self.clocks, id="x")
+        self.assertIsNone(sure.as_json()["phi"])
 
     def test_keeps_no_connection_alive(self) -> None:
         """A page may hold it for as long as it likes; it can be watched for being gone."""

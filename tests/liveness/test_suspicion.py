@@ -58,10 +58,8 @@ class DrainTests(SynchronousTestCase):
         suspicion = Suspicion()
         received = unread
         read = 0
-        looks = 0
-        for took, came in steps:
+        for looks, (took, came) in enumerate(steps, 1):
             going_on = suspicion.undrained(counted(START, received - read, received))
-            looks += 1
             self.assertEqual(going_on, read < unread and looks <= DRAIN_LOOKS and received > read)
             read = min(received, read + took)
             received += came

@@ -48,7 +48,7 @@ class TermsTests(SynchronousTestCase):
         agreed = terms(interval, mult * interval)
         self.assertLess(agreed.interval, agreed.half)
         self.assertLess(agreed.half, agreed.detect)
-        self.assertAlmostEqual(agreed.half + agreed.timeout / 2, agreed.detect, delta=None)
+        self.assertAlmostEqual(agreed.half + agreed.timeout / 2, agreed.detect)
         self.assertAlmostEqual(agreed.cap * POLLS, agreed.detect)
 
     def test_are_shared(self) -> None:

@@ -6,7 +6,7 @@ import random
 
 from heartbeat.testing.hosts import Host, Process
 from heartbeat.testing.listeners import Listener
-from heartbeat.testing.network import Network
+from heartbeat.testing.network import Network, grained
 from heartbeat.testing.tcp import Connection
 
 PORT = 7600
@@ -57,7 +57,7 @@ class Wire:
 
     def run(self, seconds: float) -> None:
         """Let time pass."""
-        limit = self.network.now + seconds
+        limit = grained(self.network.now + seconds)
         while self.network.timeline.step(limit):
             pass
 

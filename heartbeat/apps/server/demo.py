@@ -11,7 +11,7 @@ from twisted.application.service import MultiService
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from heartbeat.apps.host import HostState
-from heartbeat.apps.listening import Listening, told
+from heartbeat.apps.listening import Listening
 from heartbeat.config import HeartbeatConfig
 from heartbeat.net import HeartbeatClientService
 
@@ -28,6 +28,8 @@ AGENTS: Final = (
 #: Seconds between two PINGs of each of them, and between two accounts of themselves: often enough to watch it move.
 INTERVAL: Final = 0.5
 SYNC: Final = 1.0
+#: All addresses of this host, and the one at which a browser on it finds them.
+EVERYWHERE: Final = (("//0.0.0.0:", "//127.0.0.1:"), ("//[::]:", "//[::1]:"))
 
 
 def where_to_connect(address: object) -> str:
@@ -73,10 +75,10 @@ class Demo(MultiService):
     def _look(self) -> str:
         if self._web is None or self._web.port is None:
             return "with --web none there is no page to look at"
-        address = self._web.port.getHost()
-        if isinstance(address, UNIXAddress):
-            return f"look at {told(address)}"
-        return f"look at {self._web.line().split()[-1]}"
+        where = self._web.line().split()[-1]
+        for everywhere, here in EVERYWHERE:
+            where = where.replace(everywhere, here)
+        return f"look at {where}"
 
     def _agents(self, where: str) -> list[HeartbeatClientService]:
         return [

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from twisted.internet import defer
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from heartbeat.net import HeartbeatFactory
 
 __all__ = ["Drain"]
+
+#: Seconds for connections that were cut off to be gone. Newcomers, who are told BYE 1 meanwhile, prolong nothing.
+GRACE: Final = 0.5
 
 
 class Drain:
@@ -44,7 +48,12 @@ class Drain:
         await self.first()
         if self._factory.connections:
             self._log.info("draining: BYE to {count} connections", count=self._factory.connections)
-        await self._factory.drain(self.timeout)
+        drained = self._factory.drain(self.timeout)
+        drained.addTimeout(self.timeout + GRACE, self._reactor)
+        try:
+            await drained
+        except defer.TimeoutError:  # somebody new came in at every moment
+            self._log.info("{count} connections are cut off", count=self._factory.connections)
 
     def _cut(self) -> None:
         self._log.info("told to stop again: {count} connections are cut off", count=self._factory.connections)

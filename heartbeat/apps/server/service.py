@@ -99,6 +99,7 @@ class Server(MultiService):
     async def _stop(self) -> None:
         await self.drain.begin()
         await super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        self.factory.abort_all()  # who came in at the last moment
         self.peer_log.stop()
 
     def _compose(self, reload: Reload[ServerSettings], settings: ServerSettings) -> None:

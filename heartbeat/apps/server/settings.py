@@ -201,10 +201,6 @@ class Options(SettingOptions):
         self.settings = server_settings(gathered)
 
 
-#: The names of HeartbeatConfig's fields that differ from the options'.
-_FIELDS: Final = {"id": "node", "interval": "ping_interval", "bare": "no_bare"}
-
-
 def server_settings(gathered: Gathered) -> ServerSettings:
     """The settings, if they fit together. Raises ConfigError that names the option or the key."""
     values: dict[str, Any] = dict(gathered.values)
@@ -216,8 +212,5 @@ def server_settings(gathered: Gathered) -> ServerSettings:
             f"{settings.ping_interval:g} s × multiplier {settings.multiplier} is over max-detection "
             f"{settings.max_detection:g} s",
         )
-    try:
-        settings.heartbeat  # noqa: B018  # built to be checked
-    except ConfigError as error:
-        gathered.blame(error, _FIELDS)
+    settings.heartbeat  # noqa: B018  # built to be checked
     return settings

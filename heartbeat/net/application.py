@@ -1,0 +1,280 @@
+"""A user's protocol inside DATA: it is opened behind the gate, fed with credit, and told the end once.
+
+Theory of operation. :meth:`Application.serve` is called whenever anything may have happened: bytes came, the link is
+empty again, the application wrote or let go. It opens, delivers, sends and parts, in this order, as far as each is
+possible now. The application calls back into it all the time, so a second call from within does nothing: the first
+one goes on. More than a burst in one direction waits for two turns of the reactor, so that beats come in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, ISSLTransport
+from twisted.python.failure import Failure
+
+from heartbeat.liveness.states import FINAL, State
+from heartbeat.net.closing import Closing
+from heartbeat.net.guest import AbortedConnection, Guest
+from heartbeat.net.supply import Supply
+from heartbeat.net.wrapped_transport import transport_for
+from heartbeat.session.parting import Parting
+
+if TYPE_CHECKING:
+    from heartbeat.net.datadriver import DataDriver
+    from heartbeat.net.wrapper import WrappedProtocol
+    from heartbeat.session.stream import Stream
+
+__all__ = ["Application"]
+
+#: Bytes that are delivered, or given to the link, in one turn of the reactor.
+BURST_IN: Final = 64 * 1024
+BURST_OUT: Final = 256 * 1024
+
+
+class Application:
+    """One user's protocol on one connection.
+
+    :param driver: of the connection
+    :param wrapping: our protocol on the transport
+    :param build: the user's ``buildProtocol``
+    :param opened: as for :class:`.Guest`
+
+    :ivar supply: what it wants to send
+    :ivar paused: it wants nothing delivered now
+    :ivar closing: how it ends
+    """
+
+    __slots__ = (
+        "_driver", "_guest", "_last", "_later_called", "_opened", "_read_over", "_reason", "_serving",
+        "closing", "paused", "supply", "wrapping",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        driver: DataDriver,
+        wrapping: WrappedProtocol,
+        build: Callable[[Any], IProtocol | None],
+        opened: Callable[[IProtocol | Failure], None] | None,
+    ) -> None:
+        self._driver = driver
+        self.wrapping = wrapping
+        self._guest = Guest(build, opened, self._fail)
+        self.supply = Supply(self._guest.call)
+        self.paused = False
+        self.closing = Closing(driver, self.supply, self._guest, wrapping.close_timeout)
+        self._opened = False
+        self._serving = False
+        self._later_called = False
+        self._read_over = False  # it was told that the peer will write no more
+        self._reason: Failure | None = None  # why this end gave up
+        self._last: Failure | None = None  # the transport is gone, and this is why
+
+    # -- from the gate to the end
+
+    def build(self) -> bool:
+        """Let the user's factory make its protocol. False: it wants none, or failed."""
+        return self._guest.build(self._driver.link.transport.getPeer())
+
+    def serve(self, now: float) -> None:
+        """Do all that is possible now. From within itself: nothing, the first call goes on."""
+        if self._serving or (self._opened and self._guest.protocol is None):
+            return
+        self._serving = True
+        try:
+            if self._opened or self._open(now):
+                self._deliver(now)
+                if self._last is None and self._reason is None:
+                    self._send(now)
+                    self.closing.go_on(self._stream, self._read_over, now)
+        finally:
+            self._serving = False
+        if self._last is not None and self._opened and self._is_delivered():
+            self._stream.inbox.clear()
+            self._guest.end(self._last)
+
+    def gone(self, reason: Failure, raw: Failure) -> None:
+        """The transport is gone. What was read before is delivered still, unless the application is paused by then
+        and the peer dead.
+
+        :param reason: the session's
+        :param raw: the transport's
+        """
+        self._last = self._reason or reason
+        self.supply.stop()
+        if self._opened:
+            self.serve(self._driver.seconds())
+            return
+        self._guest.forget()
+        if self._last.value is not None:
+            self._last.value.__cause__ = raw.value
+        self._guest.answer(self._last)
+
+    def _open(self, now: float) -> bool:
+        """Connect the user's protocol if the gate is open. True: it is connected."""
+        session = self._driver.session
+        if session.gate is not None or self._last is not None:
+            return False
+        if self._guest.protocol is None:  # one that was built is connected in any case: its factory counts on that
+            if session.parting is not Parting.STAY:
+                return False
+            if not self.build():  # and whoever waits has been told
+                self.wrapping.unwanted(now)
+                return False
+        self._opened = True
+        raw: Any = self._driver.link.transport
+        self._guest.connect(transport_for(self, raw), ISSLTransport.providedBy(raw))
+        self._guest.answer(self._reason or self._guest.protocol)
+        return True
+
+    def _is_delivered(self) -> bool:
+        """Whether nothing is left that the application may still want."""
+        if not self._stream.inbox or self.closing.begun:
+            return True
+        return self.paused and self._driver.session.beats.state is State.DEAD
+
+    @property
+    def _stream(self) -> Stream:
+        stream = self._driver.session.stream
+        assert stream is not None  # no gate opens without: both ends offer DATA, or the HELLO is refused
+        return stream
+
+    @property
+    def connected(self) -> bool:
+        """Whether the transport is there."""
+        return self._last is None
+
+    # -- bytes
+
+    def _deliver(self, now: float) -> None:
+        session, stream = self._driver.session, self._stream
+        budget = BURST_IN
+        while stream.inbox and not self.paused and not self.closing.begun:
+            if budget <= 0:
+                self._later()
+                return
+            payload = stream.take()
+            self._guest.call(self._guest.protocol.dataReceived, payload)
+            budget -= len(payload)
+            window = stream.ate(len(payload))
+            if window and session.parting is Parting.STAY:
+                session.reply(window)
+                session.place()
+        if self.closing.begun:
+            stream.inbox.clear()
+        elif stream.ended_in and not self._read_over and not stream.inbox and not self.paused:
+            self._read_over = True
+            if IHalfCloseableProtocol.providedBy(self._guest.protocol):
+                self._guest.call(self._guest.protocol.readConnectionLost)
+            else:
+                self.lose()
+
+    def _send(self, now: float) -> None:
+        stream, supply = self._stream, self.supply
+        budget = BURST_OUT
+        while True:
+            if not stream.ended_out:
+                supply.move(stream)
+            given = self._driver.push(now)
+            budget -= given
+            if supply.waiting(stream):
+                if not given:  # no credit, or the link is busy: something will happen
+                    return
+            elif not supply.ask():
+                return
+            if budget <= 0:
+                self._later()
+                return
+
+    def write(self, data: bytes) -> None:
+        """Send. After the end: nothing, as on any transport of Twisted's."""
+        stream = self._stream
+        if not data or self._last is not None or stream.ended_out:
+            return
+        if self._driver.session.parting is Parting.STAY:
+            self.supply.add(data)
+            self.serve(self._driver.seconds())
+            self.supply.brake(stream)
+
+    def register(self, producer: Any, streaming: bool) -> None:
+        """Take a producer."""
+        if self._last is not None or self._driver.session.parting is not Parting.STAY:
+            producer.stopProducing()
+            return
+        self.supply.register(producer, streaming)
+        self.supply.brake(self._stream)
+        if self._serving:  # it may be too late for this turn
+            self._later()
+        else:
+            self.serve(self._driver.seconds())
+
+    def unregister(self) -> None:
+        """The producer is done."""
+        self.supply.unregister()
+        self.serve(self._driver.seconds())
+
+    def pause(self) -> None:
+        """Deliver nothing: the peer gets no more credit, and beats go on."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Deliver again, from a later turn on: whoever calls this may be in the middle of something."""
+        if self.paused:
+            self.paused = False
+            self._later()
+
+    # -- ends
+
+    def half_close(self) -> None:
+        """Nothing more will be written: what waits is sent, then the end of the stream."""
+        self.closing.half = True
+        self.serve(self._driver.seconds())
+
+    def lose(self) -> None:
+        """Send what waits, say BYE 0; give up when nothing moves for the close timeout. Deliver no more."""
+        if self.closing.begun:
+            return
+        self.closing.begun = True
+        if self._last is not None:
+            self._later()
+        else:
+            self.serve(self._driver.seconds())
+
+    def abort(self, why: str) -> None:
+        """End it now. The protocol is told when the transport is gone."""
+        if self._last is not None:
+            self.lose()
+            return
+        if self._reason is None and self._driver.session.beats.state not in FINAL:
+            self._reason = Failure(AbortedConnection(why))
+        self.closing.begun = True
+        self._driver.abort()
+
+    def press(self, now: float) -> None:
+        """While closing: go on, or give up."""
+        if not self.closing.begun or self._last is not None:
+            return
+        if self.closing.is_stuck(self._stream, now):
+            self.abort("closing took too long")
+        else:
+            self.serve(now)
+
+    # -- inside
+
+    def _fail(self, error: AbortedConnection) -> None:
+        """The application raised: its connection ends."""
+        if self._reason is None and self._last is None:
+            self._reason = Failure(error)
+            self.closing.begun = True
+            self._driver.abort()
+
+    def _later(self) -> None:
+        if not self._later_called:
+            self._later_called = True
+            self._driver.soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._later_called = False
+        if self._guest.protocol is not None:
+            self.serve(self._driver.seconds())

@@ -1,0 +1,133 @@
+"""A driver that carries DATA, too: control first, and never much of it with the link at once (``wire.md`` §7)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from heartbeat.net.driver import NOBODY, Driver, House
+from heartbeat.session.parting import Parting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from heartbeat.liveness.evidence import Evidence
+    from heartbeat.net.application import Application
+    from heartbeat.net.link import Link
+    from heartbeat.net.wheel import Wheel
+    from heartbeat.session.session import Session
+
+__all__ = ["DataDriver"]
+
+#: DATA is given to the link in batches of this size: with what the kernel holds unsent (``kernel.MOST_UNSENT``) these
+#: are the 64 KiB behind which a beat may have to wait.
+BATCH: Final = 48 * 1024
+
+
+class DataDriver(Driver):
+    """Drives one wrapped connection. Nothing of this exists on heartbeat-only ones.
+
+    :ivar application: the user's protocol and what belongs to it; None until the transport is connected
+    :ivar look_at: when it wants to be looked at, monotonic seconds; None: when something happens
+    :ivar given: bytes of DATA, headers included, that the link was given
+    """
+
+    __slots__ = ("_lent", "_moved_at", "application", "given", "look_at")
+
+    def __init__(self, session: Session, wheel: Wheel, link: Link, house: House = NOBODY) -> None:
+        super().__init__(session, wheel, link, house)
+        self.application: Application | None = None
+        self.look_at: float | None = None
+        self.given = 0
+        self._lent = 0  # bytes of DATA that the link holds, as far as is known
+        self._moved_at = 0.0  # when the link last took, or gave to the kernel, what it holds
+
+    # -- what happens
+
+    def attend(self, now: float) -> None:
+        """As for any connection; then the application has its turn."""
+        super().attend(now)
+        if self.application is not None:
+            self.application.serve(now)
+
+    def wake(self, now: float) -> float | None:
+        """The wheel's call."""
+        if self.look_at is not None and now >= self.look_at and self.application is not None:
+            self.look_at = None
+            self.application.press(now)
+        at = super().wake(now)
+        self._offered(now)
+        return at
+
+    def _next_wake(self) -> float | None:
+        at = super()._next_wake()
+        return self.look_at if self.look_at is not None and (at is None or self.look_at < at) else at
+
+    def _offered(self, now: float) -> None:
+        """A peer that stopped reading leaves no room for the question that would find it out.
+
+        When it is suspect, and the link has not moved for T/2, the question counts from here on as if the kernel had
+        it: what is in its way is at most a batch and what the peer itself does not take.
+        """
+        liveness = self.session.liveness
+        if liveness.suspicion is None or not liveness.asking or self._outbox is None:
+            return
+        terms = liveness.terms
+        if liveness.attention.awake(self._moved_at, now, terms.cap) >= terms.timeout / 2.0:
+            liveness.handed_over(now)
+
+    # -- for the application
+
+    @property
+    def busy(self) -> bool:
+        """Whether the link holds something that the kernel does not have."""
+        return self._outbox is not None
+
+    def unacknowledged(self, now: float) -> int:
+        """Bytes that the link was given and that the peer's kernel does not have, as far as can be known."""
+        seen = self.look(now)
+        return (seen.outq or 0) + (seen.waiting or 0)
+
+    def look_by(self, at: float) -> None:
+        """Call ``press`` of the application at ``at``."""
+        self.look_at = at
+        self._wheel.put(self, at)
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` two turns later: what the reactor has read meanwhile comes first."""
+        self._wheel.turns.after_two(callback)
+
+    def push(self, now: float) -> int:
+        """Give the link control frames, and then a batch of DATA. Returns how many bytes of DATA it took."""
+        self._flush(now)
+        session = self.session
+        if self._outbox is not None or session.stream is None or session.parting is not Parting.STAY:
+            return 0
+        data = session.stream.data_to_send(BATCH)
+        if not data:
+            return 0
+        self.given += len(data)
+        if not self.link.write(data):
+            self._lent = len(data)
+            self._busy(0, now)
+        return len(data)
+
+    # -- the link
+
+    def look(self, now: float) -> Evidence:
+        """The evidence of the link, and what we know of our own queues."""
+        seen = super().look(now)
+        return replace(seen, waiting=(seen.waiting or 0) + self._lent) if self._lent else seen
+
+    def _busy(self, given: int, now: float) -> None:
+        self._moved_at = now
+        super()._busy(given, now)
+
+    def _drained(self) -> None:
+        if self._outbox is None:
+            return
+        self._lent = 0
+        now = self._moved_at = self.seconds()
+        super()._drained()
+        if not self.busy and self.application is not None:
+            self.application.serve(now)
