@@ -166,7 +166,7 @@ class Peer:
             "phi": None if phi is None or not math.isfinite(phi) else round(phi, 3),
             "services": list(report.services),
             "svc_hash": self.svc_hash.hex(),
-            "load": report.load,
+            "load": round(report.load, 4),  # it crosses the wire in single precision
             "uptime_s": report.uptime,
             "meta": dict(report.meta),
             "cert_expires_s": report.cert_expires,

@@ -27,6 +27,7 @@ from heartbeat.errors import ConfigError
 from heartbeat.interfaces import IStateSource
 from heartbeat.net.gate import Connectors
 from heartbeat.net.wrapper import WrappedProtocol, WrappingFactory, heartbeat_factory
+from heartbeat.wire.frames import without_controls
 
 __all__ = ["client_endpoint", "heartbeat_client", "heartbeat_server"]
 
@@ -52,7 +53,8 @@ def client_endpoint(reactor: Any, text: str) -> IStreamClientEndpoint:
     try:
         endpoint: IStreamClientEndpoint = clientFromString(reactor, text)
     except Exception as error:  # parsers of endpoint strings, plugins among them, raise what they like
-        raise ConfigError("server", f"{text!r:.80} is no HOST:PORT and no endpoint: {error!s:.200}") from error
+        why = without_controls(str(error))
+        raise ConfigError("server", f"{text!r:.80} is no HOST:PORT and no endpoint: {why:.200}") from error
     return endpoint
 
 

@@ -301,9 +301,14 @@ class HeartbeatFactory(Factory, House):
         if not self._drivers:
             self._fire_drained()
         else:
-            late = self.reactor.callLater(timeout, self.abort_all)
+            late = self.reactor.callLater(timeout, self._drained_late)
             drained.addBoth(lambda result: (late.active() and late.cancel(), result)[1])
         return drained
+
+    def _drained_late(self) -> None:
+        """The time to leave is over, whoever is still here or has come meanwhile."""
+        self.abort_all()
+        self._fire_drained()
 
     def abort_all(self) -> None:
         """End every connection now."""

@@ -23,20 +23,17 @@ class Flood:
     :param floor: ``min_rx`` in seconds, over 0
     """
 
-    __slots__ = ("_floor", "_full_at", "_room", "_struck_at")
+    __slots__ = ("_floor", "_full_at", "_struck_at")
 
     def __init__(self, floor: float, now: float) -> None:
         self._floor = floor
-        self._room = (TOKENS + ROUNDING) * floor
         self._full_at = now
         self._struck_at = -math.inf
 
     def spend(self, now: float) -> bool:
         """One frame came. True: that was the second strike within 60 s, say BYE 9."""
-        full_at = self._full_at
-        full_at = max(full_at, now)
-        full_at += self._floor
-        if full_at - now <= self._room:
+        full_at = max(self._full_at, now) + self._floor
+        if full_at - now <= (TOKENS + ROUNDING) * self._floor:
             self._full_at = full_at
             return False
         self._full_at = full_at - GIVEN_BACK * self._floor

@@ -54,6 +54,27 @@ class MemoryBenchmark(SynchronousTestCase):
         self.assertTrue(any(note.startswith("counters agree") for note in report.notes), report.notes)
 
 
+class WheelBenchmark(SynchronousTestCase):
+    """Scheduling a beat."""
+
+    def test_both_have_a_figure(self) -> None:
+        """The wheel and ``callLater`` have a cost, and the minute was one of beats that were all answered."""
+        report = wheel.measure(wheel.SMALL)
+        for peers in wheel.SMALL.peers:
+            self.assertGreater(report.wheel[peers].median, 0.0)
+            self.assertGreater(report.timers[peers].median, 0.0)
+            self.assertIn(f"{peers} peers", str(report))
+        assert report.minute is not None
+        self.assertGreater(report.minute.beats, 60 * report.minute.connections)
+
+    def test_a_minute_of_beats_leaves_nothing(self) -> None:
+        """Answered beats run no collector, and every block that a beat allocates is free when it is answered."""
+        minute = wheel.measure(wheel.SMALL).minute
+        assert minute is not None
+        self.assertEqual(sum(minute.collections), 0, minute)
+        self.assertLess(minute.blocks, minute.connections, minute)
+
+
 class TableTests(SynchronousTestCase):
     """What the figures become."""
 

@@ -15,13 +15,13 @@ import gc
 import itertools
 import random
 import sys
-import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-from twisted.internet.base import ReactorBase
-
-from heartbeat.net.wheel import SLOT, wheel_for
+from heartbeat.net.wheel import Wheel, wheel_for
+from tests.benchmarks.minute import Minute, beat_for_a_minute
+from tests.benchmarks.stepped import Stepped
 from tests.benchmarks.table import Figures, bar, ratio, render
 
 __all__ = ["SMALL", "Report", "Size", "measure"]
@@ -38,38 +38,16 @@ class Size:
     :ivar peers: of each row
     :ivar span: seconds of stepped time, in each round
     :ivar rounds: how often both get their turn
+    :ivar connections: that beat for a minute
     """
 
     peers: tuple[int, ...] = (50_000, 10_000)
     span: float = 2.0
     rounds: int = 5
+    connections: int = 200
 
 
-SMALL: Final = Size(peers=(2000,), span=1.0, rounds=1)
-
-
-class Stepped(ReactorBase):
-    """Twisted's timers, and a clock that is moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        super().__init__()
-
-    def installWaker(self) -> None:
-        """Nobody sleeps."""
-
-    def seconds(self) -> float:
-        """The hand's."""
-        return self.now
-
-    def step(self, seconds: float) -> float:
-        """Move on, slot by slot, and do what is due; gives the CPU that it took, in seconds."""
-        until = self.now + seconds
-        begun = time.process_time()
-        while self.now < until:
-            self.now += SLOT
-            self.runUntilCurrent()
-        return time.process_time() - begun
+SMALL: Final = Size(peers=(2000,), span=1.0, rounds=1, connections=20)
 
 
 class CallLaterPeer:
@@ -77,7 +55,7 @@ class CallLaterPeer:
 
     __slots__ = ("_later", "_waits", "beats")
 
-    def __init__(self, reactor: Any, waits: Any) -> None:
+    def __init__(self, reactor: Stepped, waits: Iterator[float]) -> None:
         self.beats = 0
         self._later = reactor.callLater
         self._waits = waits
@@ -94,7 +72,7 @@ class WheelPeer:
 
     __slots__ = ("_waits", "beats", "place", "tick")
 
-    def __init__(self, wheel: Any, waits: Any) -> None:
+    def __init__(self, wheel: Wheel, waits: Iterator[float]) -> None:
         self.beats = 0
         self.tick = self.place = -1
         self._waits = waits
@@ -103,7 +81,7 @@ class WheelPeer:
     def wake(self, now: float) -> float:
         """Count, and say when next."""
         self.beats += 1
-        return now + next(self._waits)  # type: ignore[no-any-return]  # itertools.cycle of floats
+        return now + next(self._waits)
 
 
 @dataclass
@@ -112,10 +90,12 @@ class Report:
 
     :ivar wheel: of the wheel
     :ivar timers: of one ``callLater`` per peer
+    :ivar minute: what a minute of beats left behind
     """
 
     wheel: dict[int, Figures] = field(default_factory=dict)
     timers: dict[int, Figures] = field(default_factory=dict)
+    minute: Minute | None = None
 
     def __str__(self) -> str:
         rows, bars = [], []
@@ -125,7 +105,7 @@ class Report:
             if peers in _BARS:
                 bars.append(bar(f"callLater / wheel at {peers}", times, at_least=_BARS[peers]))
         head = ("", "wheel µs", "callLater µs", "times cheaper")
-        return "\n".join([render("Scheduling a beat", head, rows), *bars])
+        return "\n".join([render("Scheduling a beat", head, rows), *bars, str(self.minute)])
 
 
 def measure(size: Size | None = None) -> Report:
@@ -137,6 +117,7 @@ def measure(size: Size | None = None) -> Report:
         for _ in range(size.rounds):
             wheel.values.append(_cost(peers, size.span, True))
             timers.values.append(_cost(peers, size.span, False))
+    report.minute = beat_for_a_minute(size.connections)
     return report
 
 
@@ -144,7 +125,7 @@ def _cost(peers: int, span: float, wheel: bool) -> float:
     """µs of CPU per beat."""
     reactor = Stepped()
     waits = itertools.cycle([_INTERVAL * random.uniform(1 - _JITTER, 1 + _JITTER) for _ in range(9973)])
-    crowd: list[Any]
+    crowd: Sequence[WheelPeer | CallLaterPeer]
     if wheel:
         of = wheel_for(reactor, reactor.seconds)
         crowd = [WheelPeer(of, waits) for _ in range(peers)]

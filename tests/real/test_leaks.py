@@ -35,6 +35,8 @@ _TERMS: Final = {"want_ping_ms": 5000, "min_rx_ms": 5000, "caps": ["state", "sta
 
 #: What an acceptor remembers of a session whose connection is gone, for a peer that comes back with its token.
 _REMEMBERED: Final = {"heartbeat.net.sessions.Kept", "heartbeat.liveness.report.Report"}
+#: Values that connections share: few and bounded, and made whenever somebody first asks for such terms.
+_SHARED: Final = {"heartbeat.liveness.terms.Terms"}
 
 _names = itertools.count(1)
 
@@ -205,12 +207,11 @@ class Joined(HeartbeatListener):
 
 
 def _ours() -> Counter[str]:
-    """How many objects of each class of the package are alive."""
+    """How many objects of each class of the package are alive, but for shared values."""
     gc.collect()
     rooms = ((getattr(type(one), "__module__", None), type(one)) for one in gc.get_objects())
-    return Counter(
-        f"{room}.{kind.__qualname__}" for room, kind in rooms if isinstance(room, str) and room.startswith("heartbeat.")
-    )
+    names = (f"{room}.{kind.__qualname__}" for room, kind in rooms if isinstance(room, str))
+    return Counter(name for name in names if name.startswith("heartbeat.") and name not in _SHARED)
 
 
 def _living(references: list[weakref.ref[Any]]) -> list[Any]:
