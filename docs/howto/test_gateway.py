@@ -16,15 +16,14 @@ class GatewayTests(SynchronousTestCase):
         self.server, self.client = self.net.host("server"), self.net.host("client")
         config = HeartbeatConfig(interval=0.5)
         self.server.listen(7600, HeartbeatFactory(config, reactor=self.server.reactor))
-        service = HeartbeatClientService(
-            ["tcp:server:7600"], HeartbeatConfig(id="a", interval=0.5), reactor=self.client.reactor
-        )
+        patient = HeartbeatConfig(id="a", interval=0.5, multiplier=8)  # asks the server for 4 s of patience with us
+        service = HeartbeatClientService(["tcp:server:7600"], patient, reactor=self.client.reactor)
         service.startService()
         self.addCleanup(service.stopService)
         self.heartbeat = self.net.result(service.when_alive())
 
     def test_our_own_stall_kills_nobody(self) -> None:
-        """Three seconds in which our loop does not run are our fault, not the peer's."""
+        """Three seconds in which our loop does not run are our fault, not the server's, whom we give 1.5."""
         self.client.stall(3.0)  # then timers first, sockets second: Twisted's order
         self.net.run(5.0)
         self.assertIs(self.heartbeat.state, State.ALIVE)

@@ -31,10 +31,11 @@ class Attention:
     :ivar stalled_at: when the newest gap ended; compare it to learn that one more came
     """
 
-    __slots__ = ("_expected", "_gaps", "_keep", "fresh_until", "stalled_at")
+    __slots__ = ("_expected", "_gaps", "_keep", "_lost", "fresh_until", "stalled_at")
 
     def __init__(self, now: float, keep: float = KEEP) -> None:
         self._gaps: deque[tuple[float, float]] = deque()
+        self._lost = 0.0  # the length of all gaps together
         self._keep = keep
         self.stalled_at = -math.inf
         self._expected = now
@@ -57,12 +58,16 @@ class Attention:
         gaps = self._gaps
         if late > NOTICED:
             gaps.append((self._expected, now))
+            self._lost += late
             self.stalled_at = now
             if len(gaps) > MOST_GAPS:
                 oldest, second = gaps.popleft(), gaps.popleft()
                 gaps.appendleft((oldest[0], second[1]))
-        while gaps and gaps[0][1] < now - self._keep:
-            gaps.popleft()
+                self._lost += second[0] - oldest[1]
+        # A silence that reaches back over gaps is longer than its attentive time by as much as they are.
+        while gaps and gaps[0][1] < now - self._keep - self._lost:
+            begun, ended = gaps.popleft()
+            self._lost -= ended - begun
         self._expected = now
         return late
 

@@ -28,6 +28,8 @@ __all__ = ["Beats"]
 NEVER: Final = math.inf
 # A sender has at most this many unanswered questions, and then waits (wire.md §1).
 MOST_OUTSTANDING: Final = 1024
+# The span of the loss ratio: what is assumed of the time before the first loss.
+MINUTE: Final = 60.0
 # A peer that is heard but answers nothing for this many detection times is dead, too (wire.md §2).
 NO_ROUND_TRIP: Final = 10.0
 # What the kernel took within this time did not wait in user space, but for a turn or two of the reactor: most links
@@ -92,7 +94,7 @@ class Beats:
         self._floor = floor
         self._adaptive = adaptive
         self._draw = draw
-        self._loss = Loss()
+        self._loss: Loss | None = None  # a path that never lost a question needs none
         self._rtt_counts = rtt_counts
         self.first = 0
         self._sent: list[float] = []  # when each question from first on was put
@@ -180,7 +182,10 @@ class Beats:
         liveness = self.liveness
         if liveness.suspicion is not None:
             tally.late += 1
-        self._loss.settle(1, index, now)
+        if index and self._loss is None:
+            self._loss = Loss.behind(min(tally.acks_in - 1, int(MINUTE / self.interval)), now)
+        if self._loss is not None:
+            self._loss.settle(1, index, now)
         if arrived is None and now <= liveness.attention.fresh_until:
             arrived = now
         if arrived is not None and number > self._unsampled:
@@ -259,7 +264,7 @@ class Beats:
 
     def loss(self, now: float) -> float:
         """The ratio of own questions of the last 60 s that were settled as lost."""
-        return self._loss.ratio(now)
+        return 0.0 if self._loss is None else self._loss.ratio(now)
 
     def phi(self, now: float) -> float | None:
         """The suspicion as the detector sees it, None without one that can say."""
@@ -269,7 +274,7 @@ class Beats:
     # -- inside
 
     def _paced(self, now: float) -> float:
-        if self._adaptive and self.tally.lost:
+        if self._adaptive and self._loss is not None:
             self.interval = paced(self._base, self._loss.ratio(now), self._floor, self.rtt.for_pacing)
         return jittered(self.interval, self._draw)
 

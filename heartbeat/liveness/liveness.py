@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Liveness"]
 
 NEVER: Final = math.inf
+LONG_AGO: Final = -math.inf
 # How long one STALLED of the peer makes us more patient (wire.md §6).
 GRANT_LASTS: Final = 60.0
 # The most that a detector (4 × D) and a grant (D) make of D: so long gaps of attention are remembered.
@@ -90,8 +91,8 @@ class Liveness:
         self.suspicion: Suspicion | None = None
         self.stuck = False
         self.asking = False
-        self._handed_at = -NEVER
-        self._spared_for = -NEVER
+        self._handed_at = LONG_AGO
+        self._spared_for = LONG_AGO
         self._deaf_at: float | None = None
         self._excused: tuple[float, float] | None = None  # of the silence since [0], [1] seconds were not silence
         self._grant: tuple[float, float] | None = None  # [0] more seconds, until [1]
@@ -161,12 +162,14 @@ class Liveness:
         """We read again. Questions put before do not count any more: their answers may still be unread."""
         if self._deaf_at is None:
             return
-        excused = now - max(self._deaf_at, self.heard_at)
+        # Of a stall of ours in between, no more is excused than would count as silence.
+        cap = LONGEST_PATIENCE * self.terms.cap
+        excused = self.attention.awake(max(self._deaf_at, self.heard_at), now, cap)
         if self._excused is not None and self._excused[0] == self.heard_at:
             excused += self._excused[1]
         self._excused = (self.heard_at, excused)
         self._deaf_at = None
-        self._handed_at = -NEVER
+        self._handed_at = LONG_AGO
         if self.detector is not None:
             self.detector.skip()
         if self.state not in FINAL and self.state is not State.CONNECTING:
@@ -228,7 +231,7 @@ class Liveness:
         if suspicion is None or suspicion.doubted or not self.can_ask:
             return JUDGE
         suspicion.doubted = True
-        self._handed_at = -NEVER
+        self._handed_at = LONG_AGO
         self._spare("mass_timeout", now, 0.0)
         self._due = now + self.terms.cap
         return ASK

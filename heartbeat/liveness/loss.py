@@ -33,6 +33,17 @@ class Loss:
         self._lost = 0  # the sum of the lost ones: 0 on a healthy path, where the ratio is then had for nothing
         self._until = -math.inf  # the end of the bucket that is being filled
 
+    @classmethod
+    def behind(cls, answered: int, now: float) -> Loss:
+        """One that looks back on a minute in which so many questions were answered, evenly, and none was lost."""
+        loss = cls()
+        loss._turn(now)
+        share, rest = divmod(min(answered, _MOST), BUCKETS)
+        for index in range(BUCKETS):
+            loss._counts[index] = share
+        loss._counts[loss._index] += rest
+        return loss
+
     def settle(self, answered: int, lost: int, now: float) -> None:
         """Count questions that were settled at ``now``. Called for each matching answer; next, ask :meth:`ratio`.
 

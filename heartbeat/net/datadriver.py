@@ -117,7 +117,9 @@ class DataDriver(Driver):
     def look(self, now: float) -> Evidence:
         """The evidence of the link, and what we know of our own queues."""
         seen = super().look(now)
-        return replace(seen, waiting=(seen.waiting or 0) + self._lent) if self._lent else seen
+        if not self.busy:
+            return seen
+        return replace(seen, waiting=(seen.waiting or 0) + self._lent, handed_over="guess")
 
     def _busy(self, given: int, now: float) -> None:
         self._moved_at = now

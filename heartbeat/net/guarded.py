@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from heartbeat.config import check_meta, check_services
+from heartbeat.config import check_meta, check_services, check_whole
 from heartbeat.errors import ConfigError
 from heartbeat.interfaces import IStateSource
 from heartbeat.liveness.report import EMPTY_REPORT, Report
@@ -16,6 +17,8 @@ from heartbeat.liveness.report import EMPTY_REPORT, Report
 __all__ = ["GuardedSource"]
 
 log = Logger()
+#: The whole numbers that JSON carries everywhere (RFC 7493 §2.2).
+MOST_WHOLE: Final = 2**53 - 1
 
 
 @implementer(IStateSource)
@@ -45,11 +48,22 @@ class GuardedSource:
 
 
 def checked(report: Any) -> Report:
-    """``report`` if a peer would take it. Raises ConfigError."""
+    """``report`` as a peer takes it, services as a tuple without duplicates. Raises ConfigError."""
     if not isinstance(report, Report):
         raise ConfigError("report", f"must be a Report, not {report!r:.80}")
-    if not math.isfinite(report.load):
-        raise ConfigError("load", f"must be a number, not {report.load!r:.80}")
-    check_services("services", report.services)
+    _check_number("load", report.load)
+    check_whole("uptime", report.uptime, 0, MOST_WHOLE)
+    for name in ("progress", "cert_expires"):
+        value = getattr(report, name)
+        if value is not None:
+            check_whole(name, value, -MOST_WHOLE, MOST_WHOLE)
+    if report.lag_p99_ms is not None:
+        _check_number("lag_p99_ms", report.lag_p99_ms)
     check_meta("meta", report.meta)
-    return report
+    services = check_services("services", report.services)
+    return report if report.services == services else replace(report, services=services)
+
+
+def _check_number(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ConfigError(name, f"must be a number, not {value!r:.80}")

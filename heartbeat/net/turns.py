@@ -9,7 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twisted.logger import Logger
+
 __all__ = ["Turns"]
+
+log = Logger()
 
 
 class Turns:
@@ -24,7 +28,7 @@ class Turns:
         self._calls = False
 
     def after_two(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` when two turns have gone by. What it raises is the caller's fault."""
+        """Call ``callback`` when two turns have gone by. What it raises is logged."""
         self._first.append(callback)
         if not self._calls:
             self._calls = True
@@ -36,4 +40,7 @@ class Turns:
         if self._calls:
             self._reactor.callLater(0, self._turn)
         for callback in due:
-            callback()
+            try:
+                callback()
+            except Exception:  # noqa: BLE001  one connection's defect must not leave the others waiting for ever
+                log.failure("a connection could not be told that the kernel has its bytes")

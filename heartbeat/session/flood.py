@@ -11,6 +11,7 @@ __all__ = ["Flood"]
 TOKENS: Final = 1024
 GIVEN_BACK: Final = 512
 STRIKE_LASTS: Final = 60.0
+LONG_AGO: Final = -math.inf
 # A hundredth of a token: what adding up a thousand of them may be off, on a clock that shows months.
 ROUNDING: Final = 0.01
 
@@ -28,7 +29,7 @@ class Flood:
     def __init__(self, floor: float, now: float) -> None:
         self._floor = floor
         self._full_at = now
-        self._struck_at = -math.inf
+        self._struck_at = LONG_AGO
 
     def spend(self, now: float) -> bool:
         """One frame came. True: that was the second strike within 60 s, say BYE 9."""

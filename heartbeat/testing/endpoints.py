@@ -59,6 +59,7 @@ class Endpoint:
         self.opened: Callable[[], None] | None = None
         self.outgoing = Outgoing(self._launch)
         self.incoming = Incoming()
+        self._timeline = host.network.timeline
         self._shut = False
         self._timer_at: float | None = None
 
@@ -71,7 +72,7 @@ class Endpoint:
         if segment.rst:
             self._fail(errno.ECONNREFUSED if self.state == SYN_SENT else errno.ECONNRESET)
             return
-        now = self.host.network.now
+        now = self._timeline.now
         if segment.syn:
             self._synchronise(segment, now)
             return
@@ -85,7 +86,7 @@ class Endpoint:
         if segment.ack is not None:
             if self.state == SYN_RECEIVED and segment.ack > 0:
                 self._establish()
-            self.outgoing.acknowledged(segment.ack, segment.window, now)
+            self.outgoing.acknowledged(segment.ack, segment.window, now, pure=not segment.data)
         news = self.incoming.take(segment, now)
         if segment.data or segment.fin or segment.probe:
             self._acknowledge()
@@ -100,7 +101,7 @@ class Endpoint:
         self.state = SYN_RECEIVED
         self.incoming.next = 1
         self.outgoing.window = segment.window
-        self.outgoing.open(self.host.network.now)
+        self.outgoing.open(self._timeline.now)
         self._watch_deadline()
 
     def vanish(self) -> None:
@@ -119,7 +120,7 @@ class Endpoint:
         if self.state in (SYN_SENT, SYN_RECEIVED):
             return
         self.state = LAST_ACK if self.state == CLOSE_WAIT else FIN_WAIT1
-        self.outgoing.finish(self.host.network.now)
+        self.outgoing.finish(self._timeline.now)
         self._watch_deadline()
 
     def close(self, *, reset: bool = False) -> None:
@@ -182,8 +183,7 @@ class Endpoint:
             self._end()
 
     def _linger(self) -> None:
-        network = self.host.network
-        network.at(network.now + FIN_TIMEOUT, self._give_up_waiting)
+        self._timeline.at(self._timeline.now + FIN_TIMEOUT, self._give_up_waiting)
 
     def _give_up_waiting(self) -> None:
         if self.state == FIN_WAIT2:
@@ -218,10 +218,10 @@ class Endpoint:
         deadline = self.outgoing.deadline
         if deadline is not None and (self._timer_at is None or deadline < self._timer_at):
             self._timer_at = deadline
-            self.host.network.at(deadline, self._tick)
+            self._timeline.at(deadline, self._tick)
 
     def _tick(self) -> None:
-        now = self.host.network.now
+        now = self._timeline.now
         if self._timer_at is not None and now < self._timer_at:
             return
         self._timer_at = None

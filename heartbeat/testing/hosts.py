@@ -68,6 +68,7 @@ class Process:
     def __init__(self, host: Host) -> None:
         self.host = host
         self.alive = True
+        self._timeline = host.network.timeline
         self._loop: Loop | None = None
         self._stalled_until = 0.0
         self._timers_first = False
@@ -80,7 +81,7 @@ class Process:
     @property
     def stalled(self) -> bool:
         """The loop does not run at the moment, or never will again."""
-        return not self.alive or self._stalled_until > self.host.network.now
+        return not self.alive or self._stalled_until > self._timeline.now
 
     def start(self, loop: Loop) -> None:
         """Run this loop from now on."""
@@ -91,13 +92,13 @@ class Process:
         """Do not run for so many seconds from now."""
         if not self._turning:
             self._timers_first = True
-        self._stalled_until = max(self._stalled_until, self.host.network.now + seconds)
+        self._stalled_until = max(self._stalled_until, self._timeline.now + seconds)
         self._sleep_until(self._stalled_until)
 
     def ready(self) -> None:
         """A socket is ready: wake now."""
         if not (self._turning or self.stalled):
-            self._sleep_until(self.host.network.now)
+            self._sleep_until(self._timeline.now)
 
     def wake(self) -> None:
         """A timer was set or cancelled, or a turn is over: find out how long to sleep."""
@@ -107,7 +108,7 @@ class Process:
         if seconds is None:
             self._wake_at = None
         else:
-            self._sleep_until(self.host.network.now + seconds)
+            self._sleep_until(self._timeline.now + seconds)
 
     def kill(self) -> None:
         """It ends here, between two instructions."""
@@ -122,16 +123,15 @@ class Process:
         time = max(grained(time), self._turned_at + TURN)
         if time == self._wake_at:
             return
-        network = self.host.network
         self._wake_at = time
-        if time <= network.now:
-            network.at(time, self._fire)
+        if time <= self._timeline.now:
+            self._timeline.at(time, self._fire)
         elif self._booked is None or time < self._booked:
             self._booked = time
-            network.at(time, self._fire)
+            self._timeline.at(time, self._fire)
 
     def _fire(self) -> None:
-        now = self.host.network.now
+        now = self._timeline.now
         if self._booked is not None and self._booked <= now:
             self._booked = None
         wake_at, self._wake_at = self._wake_at, None
@@ -179,6 +179,7 @@ class Host:
         self.address = network.next_address()
         self.present = True
         self.process: Process | None = None
+        self._timeline = network.timeline
         self._began = grained(network.draw() * MONOTONIC_SPREAD)
         self._step = 0.0
         self._connections: dict[tuple[Address, Address], Connection] = {}
@@ -193,11 +194,11 @@ class Host:
 
     def monotonic(self) -> float:
         """Seconds that never step. Not comparable with those of another host."""
-        return self._began + self.network.now
+        return self._began + self._timeline.now
 
     def wall(self) -> float:
         """Seconds since the epoch, as this host believes."""
-        return EPOCH + self.network.now + self._step
+        return EPOCH + self._timeline.now + self._step
 
     def step_clock(self, seconds: float) -> None:
         """Set the wall clock forward, or backward where negative. A sleeping loop notices when it next wakes."""

@@ -22,6 +22,7 @@ __all__ = ["DELAY", "GRAIN", "Network", "Path", "Timeline", "grained"]
 #: All times are multiples of this, about a microsecond. A power of two: then the sums and differences of all clocks,
 #: those with a date in them too, are exact, and a timer that is due is due by every clock.
 GRAIN: Final = 2.0**-20
+PER_SECOND: Final = 2.0**20
 
 #: Seconds that a segment takes from one host to another where no fault says otherwise: a local network.
 DELAY: Final = 0.0005
@@ -29,7 +30,7 @@ DELAY: Final = 0.0005
 
 def grained(seconds: float) -> float:
     """The next time that there is."""
-    return math.ceil(seconds / GRAIN) * GRAIN
+    return math.ceil(seconds * PER_SECOND) * GRAIN
 
 
 class Timeline:
@@ -47,7 +48,7 @@ class Timeline:
     def at(self, time: float, call: Callable[[], None]) -> None:
         """Call ``call()`` at ``time``; at once, after what is due already, where that is past."""
         self.count += 1
-        heapq.heappush(self._events, (max(grained(time), self.now), self.count, call))
+        heapq.heappush(self._events, (max(math.ceil(time * PER_SECOND) * GRAIN, self.now), self.count, call))
 
     def step(self, limit: float) -> bool:
         """Let the next event happen if it is due by ``limit``. False: there is none, and it is ``limit`` now."""

@@ -23,6 +23,8 @@ __all__ = ["RETRIES", "SYN_RETRIES", "InFlight", "Outgoing"]
 RETRIES: Final = 15
 #: The same for a SYN: 1 + 2 + 4 + 8 + 16 seconds, near the 35 s that were measured with 4 retries.
 SYN_RETRIES: Final = 4
+#: Round trips after which a segment is overdue if one that was sent later has arrived (RFC 8985 §6.2).
+OVERDUE: Final = 1.25
 #: Seconds: the retransmission timeout before a round trip was measured (RFC 6298 §2.1) ...
 FIRST_RTO: Final = 1.0
 #: ... the least that is added to the round trip (Linux's TCP_RTO_MIN) ...
@@ -164,8 +166,12 @@ class Outgoing:
             self.fin_sent = True
             self._launch_new(InFlight(self.next, 1, now, fin=True))
 
-    def acknowledged(self, ack: int, window: int, now: float) -> bool:
-        """The peer's kernel has everything before ``ack``. True: it is news."""
+    def acknowledged(self, ack: int, window: int, now: float, *, pure: bool = True) -> bool:
+        """The peer's kernel has everything before ``ack``. True: it is news.
+
+        :param pure: the segment carried no data; one without news then says that something later arrived: what is
+            missing is sent again once it is overdue (RACK, RFC 8985), before any timeout
+        """
         if not self.una <= ack <= self.next:
             return False
         self.last_ack_recv = now
@@ -178,6 +184,9 @@ class Outgoing:
                 if self.una < self._recover:
                     self._launch_again()
                 self._arm(now)
+        elif pure and self.flight and self.rtt is not None and now - self.flight[0].at > OVERDUE * self.rtt:
+            self.flight[0].at = now
+            self._launch_again()
         self.probes = 0
         self.window = window
         if window and not self.flight:

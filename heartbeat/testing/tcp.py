@@ -36,7 +36,7 @@ class Connection(Endpoint):
     def connect(self) -> None:
         """Send a SYN."""
         self.state = SYN_SENT
-        self.outgoing.open(self.host.network.now)
+        self.outgoing.open(self._timeline.now)
         self._watch_deadline()
 
     def send(self, data: bytes) -> int:
@@ -49,7 +49,7 @@ class Connection(Endpoint):
             raise OSError(errno.EPIPE, "the simulated connection takes no more data")
         if self.state in (SYN_SENT, SYN_RECEIVED):
             return 0
-        taken = self.outgoing.write(data, self.host.network.now)
+        taken = self.outgoing.write(data, self._timeline.now)
         self._watch_deadline()
         return taken
 
@@ -74,7 +74,7 @@ class Connection(Endpoint):
 
     def info(self) -> TcpInfo:
         """What TCP_INFO would say now."""
-        now, outgoing = self.host.network.now, self.outgoing
+        now, outgoing = self._timeline.now, self.outgoing
         arrived, acked = self.incoming.arrived_at, outgoing.last_ack_recv
         return TcpInfo(
             state=self.state,

@@ -10,7 +10,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Final
+from typing import Any, Final
 
 __all__ = ["SERVERS", "missing"]
 
@@ -22,30 +22,36 @@ def _ready(port: int) -> None:
     print(f"listening comparison {_HOST}:{port}", flush=True)
 
 
+def _twisted(factory: Any) -> None:
+    from twisted.internet import reactor
+
+    factory.noisy = False
+    listening: Any = reactor.listenTCP(0, factory, interface=_HOST, backlog=_BACKLOG)
+    _ready(listening.getHost().port)
+    reactor.run()
+
+
 def echo() -> None:
     """Twisted, and nothing on top of it: what comes in goes out."""
-    from twisted.internet import protocol, reactor
+    from twisted.internet import protocol
+    from twisted.internet.interfaces import ITransport
 
     class Echo(protocol.Protocol):
+        transport: ITransport
+
         def dataReceived(self, data: bytes) -> None:
             self.transport.write(data)
 
-    factory = protocol.Factory.forProtocol(Echo)
-    factory.noisy = False
-    _ready(reactor.listenTCP(0, factory, interface=_HOST, backlog=_BACKLOG).getHost().port)
-    reactor.run()
+    _twisted(protocol.Factory.forProtocol(Echo))
 
 
 def autobahn() -> None:
     """Autobahn on Twisted: answers WebSocket pings by itself."""
     from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
-    from twisted.internet import reactor
 
     factory = WebSocketServerFactory()
     factory.protocol = WebSocketServerProtocol
-    factory.noisy = False
-    _ready(reactor.listenTCP(0, factory, interface=_HOST, backlog=_BACKLOG).getHost().port)
-    reactor.run()
+    _twisted(factory)
 
 
 def websockets() -> None:

@@ -35,9 +35,6 @@ class EchoConnection(Connection):
     def __init__(self, sock: socket.socket, number: int) -> None:
         super().__init__(sock)
 
-    def greet(self) -> None:
-        """Nothing comes before."""
-
     def ask(self) -> None:
         """Send them."""
         self.expected = b"HEAR\0\1\0\2"
@@ -67,12 +64,15 @@ class WebSocketPinger(Connection):
     _pong = b"\x8a\x08" + _PAYLOAD
 
     def greet(self) -> None:
-        """The upgrade of HTTP. Raises LoadError when it is refused."""
+        """Ask HTTP for the upgrade."""
         host, port = self.sock.getpeername()
         self.sock.sendall(
             f"GET / HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
         )
+
+    def greeted(self) -> None:
+        """It was granted. Raises LoadError when it was not."""
         answer = b""
         while not answer.endswith(b"\r\n\r\n"):
             data = self.sock.recv(4096)
@@ -128,11 +128,14 @@ class HeartbeatPeer(Connection):
         self._buffer = b""
 
     def greet(self) -> None:
-        """HELLO both ways. Raises LoadError when it is refused."""
+        """Say HELLO."""
         hello = {"v": 1, "id": self.id, "instance": os.urandom(8).hex(), "caps": ["state", "stalled"]}
         terms = {"want_ping_ms": 500, "min_rx_ms": self.min_rx, "mult": _MULTIPLIER, "sync_ms": 5000}
         body = json.dumps({**hello, **terms}, separators=(",", ":")).encode()
         self.sock.sendall(b"HELO" + struct.pack("!I", len(body)) + body)
+
+    def greeted(self) -> None:
+        """Read HELLO. Raises LoadError when it is a refusal."""
         answer = b""
         while len(answer) < 8 or len(answer) < 8 + int.from_bytes(answer[4:8], "big"):
             if answer and not answer.startswith(b"HELO"[: len(answer)]):

@@ -17,8 +17,7 @@ __all__ = ["Connection", "Load", "LoadError"]
 
 _PATIENCE: Final = 10.0  # seconds without any answer after which a run is given up
 _READ: Final = 65_536
-_WHILE_OPENING: Final = 50  # connections opened between two looks at the others
-_PORTS: Final = 20_000  # connections from one address of loopback: its range of ports has some more
+_TOGETHER: Final = 100  # connections opened between two looks at the others
 
 
 class LoadError(RuntimeError):
@@ -47,9 +46,11 @@ class Connection(ABC):
             raise LoadError("the server does not read")
         self.sent_at = time.monotonic()
 
-    @abstractmethod
-    def greet(self) -> None:
-        """What comes before the first question, on a socket that still blocks."""
+    def greet(self) -> None:  # noqa: B027  # most have nothing to say
+        """Say what comes before the first question, on a socket that still blocks."""
+
+    def greeted(self) -> None:  # noqa: B027  # and nothing to hear
+        """Wait for the answer to that. Raises LoadError when it is a refusal."""
 
     @abstractmethod
     def ask(self) -> None:
@@ -75,25 +76,28 @@ class Load:
         self._ready = self._epoll.poll
         self.answers = 0
         try:
-            for number in range(count):
-                self._open(dialect, ("127.0.0.1" if number < _PORTS else "127.0.0.2", 0), port, number)
-                if number % _WHILE_OPENING == 0:
-                    self._take(0)  # those that are open answer what they are asked, or they would be given up
+            for first in range(0, count, _TOGETHER):
+                self._open(dialect, port, range(first, min(first + _TOGETHER, count)))
+                self._take(0)  # those that are open answer what they are asked, or they would be given up
         except BaseException:
             self.close()
             raise
 
-    def _open(
-        self, dialect: Callable[[socket.socket, int], Connection], source: tuple[str, int], port: int, number: int
-    ) -> None:
-        sock = socket.create_connection(("127.0.0.1", port), _PATIENCE, source)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = dialect(sock, number)
-        self.connections.append(connection)
-        connection.greet()
-        sock.setblocking(False)
-        self._by_descriptor[sock.fileno()] = connection
-        self._epoll.register(sock, select.EPOLLIN)
+    def _open(self, dialect: Callable[[socket.socket, int], Connection], port: int, numbers: range) -> None:
+        """Connect some; all of them have greeted before the first answer is awaited."""
+        opened = []
+        for number in numbers:
+            sock = socket.create_connection(("127.0.0.1", port), _PATIENCE)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection = dialect(sock, number)
+            self.connections.append(connection)
+            opened.append(connection)
+            connection.greet()
+        for connection in opened:
+            connection.greeted()
+            connection.sock.setblocking(False)
+            self._by_descriptor[connection.sock.fileno()] = connection
+            self._epoll.register(connection.sock, select.EPOLLIN)
 
     def exchange(self, questions: int) -> int:
         """Closed loop: each connection asks again as soon as it was answered, until so many were.
@@ -149,7 +153,7 @@ class Load:
             self._take(max(0.001, turn * step - passed))
 
     def _take(self, timeout: float) -> None:
-        for descriptor, _ in self._ready(timeout):
+        for descriptor, _ in self._ready(timeout, len(self.connections)):  # without: at most 1023 at once
             connection = self._by_descriptor[descriptor]
             data = connection.recv(_READ)
             if self._came(data) and (data == connection.expected or connection.other(data)):

@@ -27,18 +27,18 @@ ECHO: Final = "Twisted echo"
 _BAR_KB: Final = 4.0
 _INTERVAL: Final = 0.5
 _SPARE: Final = 200  # descriptors for everything but the connections; the server keeps 64 for itself
-_SETTLED: Final = 1.0  # seconds for an empty server to come to rest
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is done: connections, and seconds of beats."""
+    """How much is done: connections, seconds of beats, and seconds for an empty server to come to rest."""
 
     connections: int = 5000
     seconds: float = 60.0
+    settle: float = 1.0
 
 
-SMALL: Final = Size(connections=200, seconds=3.0)
+SMALL: Final = Size(connections=200, seconds=2.0, settle=0.2)
 
 
 @dataclass
@@ -86,7 +86,7 @@ def _one(report: Report, name: str, size: Size, core: int | None) -> tuple[float
     """KB per connection, resident and private."""
     dialect = {OURS: HeartbeatPeer, ECHO: EchoConnection}.get(name, WebSocketPinger)
     with _start(name, core) as server:
-        time.sleep(_SETTLED)
+        time.sleep(size.settle)
         empty = server.memory()
         with Load(dialect, server.ports["heartbeat" if name == OURS else "comparison"], size.connections) as load:
             load.pace(_INTERVAL, size.seconds)

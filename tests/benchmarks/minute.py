@@ -30,6 +30,7 @@ __all__ = ["Minute", "beat_for_a_minute"]
 _INTERVAL: Final = 0.5
 _STEP: Final = 0.02
 _WARM: Final = 150.0  # seconds: 300 beats, more than the 256 small integers that Python keeps
+_FILL: Final = 10.0  # a full collection empties Python's lists of free objects: let beats fill them again
 _MINUTE: Final = 60.0
 
 
@@ -113,6 +114,7 @@ class Pipe:
 class Minute:
     """What was counted.
 
+    :ivar connections: how many there were
     :ivar beats: questions answered in the minute, of both ends
     :ivar collections: runs of the collector in it, by generation
     :ivar blocks: by how many the allocated blocks grew
@@ -123,10 +125,16 @@ class Minute:
     collections: tuple[int, ...]
     blocks: int
 
+    @property
+    def clean(self) -> bool:
+        """No collection, and not even one block for each connection: what is left is the measurement's own."""
+        return not any(self.collections) and self.blocks < self.connections
+
     def __str__(self) -> str:
         return (
             f"a minute of {self.connections} connections, {self.beats} beats answered: "
-            f"{sum(self.collections)} garbage collections (bar 0), {self.blocks:+d} allocated blocks (bar 0)"
+            f"{sum(self.collections)} garbage collections, {self.blocks:+d} allocated blocks, "
+            f"bar no collection and no growth: {'kept' if self.clean else 'MISSED'}"
         )
 
 
@@ -139,6 +147,7 @@ def beat_for_a_minute(connections: int) -> Minute:
     peers = [pipe.peer for pipe in pipes if pipe.peer is not None]
     _beat(reactor, pipes, stirred, _WARM)
     gc.collect()
+    _beat(reactor, pipes, stirred, _FILL)
     collected = [one["collections"] for one in gc.get_stats()]
     before, blocks = _answered(peers), sys.getallocatedblocks()
     _beat(reactor, pipes, stirred, _MINUTE)
@@ -157,6 +166,7 @@ def _connected(factory: HeartbeatFactory, pipe: Pipe, number: int) -> Pipe:
     socket: Any = pipe  # it has of a socket what a peer uses
     pipe.peer = HeartbeatPeer(socket, number)
     pipe.peer.greet()
+    pipe.peer.greeted()
     return pipe
 
 

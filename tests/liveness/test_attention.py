@@ -144,10 +144,19 @@ class MemoryTests(SynchronousTestCase):
         """What no silence can reach back to is dropped: 120 s, or the longest detection time that was told."""
         attention = Attention(START)
         now = self.stalls(attention, 1, late=10.0)
-        for pause, lost in ((KEEP - 1.0, 9.0), (KEEP + 1.0, 0.0)):
+        for pause, lost in ((KEEP - 1.0, 9.0), (KEEP + 11.0, 0.0)):
             attention.expect(now + pause)
             attention.looked(now + pause + 0.001)
             self.assertAlmostEqual(now + pause - START - attention.awake(START, now + pause, 1.0), lost, places=2)
+
+    def test_a_silence_of_stalls_reaches_far_back(self) -> None:
+        """Ten stalls of a minute with hardly a poll between them: none is forgotten, for nothing was listened to."""
+        attention = Attention(START)
+        now = self.stalls(attention, 10, late=60.0)
+        self.assertLess(attention.awake(START, now, 0.1), 10 * (0.1 + 0.011))
+        attention.expect(now + KEEP + 700.0)
+        attention.looked(now + KEEP + 700.001)
+        self.assertEqual(len(attention._gaps), 0)
 
     def test_remember_makes_it_longer(self) -> None:
         """A judge with a long detection time has its gaps kept for as long; a shorter one changes nothing."""

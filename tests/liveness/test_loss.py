@@ -130,3 +130,22 @@ class SizeTests(SynchronousTestCase):
         held = [getattr(loss, name) for name in loss.__slots__]
         own = [each for each in held if not (isinstance(each, int) and each <= 256)]  # Python shares the small ones
         self.assertLessEqual(sys.getsizeof(loss) + sum(sys.getsizeof(each) for each in own), 250)
+
+
+class BehindTests(SynchronousTestCase):
+    """A path that lost nothing keeps no counters; with the first loss the minute before it is assumed."""
+
+    def test_the_minute_before(self) -> None:
+        """The first lost question weighs as much as the answered ones before it allow, and they are forgotten in time."""
+        loss = Loss.behind(119, 1000.0)
+        self.assertEqual(loss.ratio(1000.0), 0.0)
+        loss.settle(1, 1, 1000.0)
+        self.assertAlmostEqual(loss.ratio(1000.0), 1 / 121)
+        self.assertGreater(loss.ratio(1031.0), 1 / 121)
+        self.assertEqual(loss.ratio(1061.0), 0.0)
+
+    def test_many(self) -> None:
+        """More than the counters hold is as much as they hold."""
+        loss = Loss.behind(10**9, 0.0)
+        loss.settle(1, 1, 0.0)
+        self.assertLess(loss.ratio(0.0), 0.001)

@@ -297,6 +297,16 @@ class DeafTests(TimedTestCase):
         judge.hearing(loop.now)
         self.assert_near(died_after(loop), D, within=CAP)
 
+    def test_a_stall_meanwhile_is_not_excused_twice(self) -> None:
+        """A stall counts for a cap at most already: a silent peer is not waited for once more for as long."""
+        loop, judge = watched()
+        judge.deaf(loop.now)
+        loop.stall(60.0)
+        judge.hearing(loop.now)
+        took = died_after(loop)
+        self.assertGreaterEqual(took, D - CAP)
+        self.assertLessEqual(took, D + 5 * CAP)
+
     def test_twice_is_once(self) -> None:
         """And hearing without having been deaf is nothing."""
         loop, judge = watched()

@@ -61,10 +61,10 @@ class ClientEndpointTests(SynchronousTestCase):
     def test_wrong_texts(self) -> None:
         """Whatever is no server is one line that names the text, never another exception."""
         for text in (
-            "", ":", ":7600", "example.net", "example.net:", "example.net:http", "example.net:-1", "example.net:7 600", "::1:7600",
-            "[::1]", "[::1]:", "[]:7600", "[nonsense]:7600", "[::1:7600", "::1]:7600", "[192.0.2.7]:7600", "nowhere:a=b:c=d", "tcp:",
-            "tcp:example.net:7600:1:2:3", "tcp:example.net:http:timeout=x", "a b:7600", "example\n.net:7600", "http://example.net:7600",
-            "example.net:٧٦٠٠", "example.net:7600\n", "tls:",
+            "", ":", ":7600", "example.net", "example.net:", "example.net:http", "example.net:-1", "example.net:7 600",
+            "::1:7600", "[::1]", "[::1]:", "[]:7600", "[nonsense]:7600", "[::1:7600", "::1]:7600", "[192.0.2.7]:7600",
+            "nowhere:a=b:c=d", "tcp:", "tls:", "tcp:example.net:7600:1:2:3", "tcp:example.net:http:timeout=x",
+            "a b:7600", "example\n.net:7600", "http://example.net:7600", "example.net:٧٦٠٠", "example.net:7600\n",
         ):  # fmt: skip
             complaint = self.complaint(text)
             self.assertIn(repr(text), complaint)

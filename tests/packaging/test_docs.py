@@ -74,7 +74,7 @@ class ExampleTests(SynchronousTestCase):
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        suite = unittest.defaultTestLoader.loadTestsFromModule(module)
+        suite = unittest.defaultTestLoader.loadTestsFromTestCase(module.GatewayTests)
         result = unittest.TestResult()
         suite.run(result)
         self.assertEqual([text for _, text in result.errors + result.failures], [])

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from twisted.internet import defer, threads
 from twisted.internet.base import ReactorBase
-from twisted.internet.interfaces import IAddress, IProtocol
+from twisted.internet.interfaces import IAddress
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SkipTest, TestCase
 
@@ -23,7 +23,7 @@ from heartbeat.config import HeartbeatConfig
 from heartbeat.interfaces import HeartbeatListener
 from heartbeat.liveness.events import Event
 from heartbeat.liveness.peer import Peer
-from heartbeat.net import HeartbeatClientService, HeartbeatFactory
+from heartbeat.net import HeartbeatClientService, HeartbeatFactory, HeartbeatProtocol
 from tests.real.rawpeer import BYE, HELLO, PING, Ended, RawAcceptor, RawPeer, connect, framed, hello, short, state, sync
 
 _CONNECTIONS: Final = 1000
@@ -185,10 +185,9 @@ class Watched(HeartbeatFactory):
 
     built: list[weakref.ref[Any]]
 
-    def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:
+    def buildProtocol(self, addr: IAddress | None) -> HeartbeatProtocol:
         protocol = super().buildProtocol(addr)
-        if protocol is not None:
-            self.built.append(weakref.ref(protocol))
+        self.built.append(weakref.ref(protocol))
         return protocol
 
 

@@ -12,9 +12,11 @@ SEEDS = 100
 #: The server's patience with a client: long enough for a few retransmissions (0.2, 0.4, 0.8, 1.6 s) in a row.
 INTERVAL, MULTIPLIER = 1.0, 4
 DETECT = INTERVAL * MULTIPLIER
-#: The clients' patience with the server, which is stalled for up to 6 s.
-SERVER_MULTIPLIER = 15
+#: The clients' patience with the server, which is stalled up to three times for up to 6 s, perhaps in a row.
+SERVER_MULTIPLIER = 30
 ALLOWANCE = 0.1
+#: A client is stalled for less than the server's patience.
+CLIENT_STALL = 1.5
 #: What was on its way is heard after the end of its sender; what was lost is sent again by a kernel that still lives.
 LAST_SIGN = 2.0
 
@@ -52,8 +54,9 @@ class ChaosTests(SynchronousTestCase):
         deaths = Deaths(net)
         config = HeartbeatConfig(interval=INTERVAL, multiplier=SERVER_MULTIPLIER)
         server.listen(7600, HeartbeatFactory(config, deaths, reactor=server.reactor))
-        clients = [net.host(f"client{number}") for number in range(2)]
+        clients = [net.host(f"client{number}", monotonic_timers=True) for number in range(2)]
         services = []
+        stalled = dict.fromkeys((client.name for client in clients), 0.0)
         for client in clients:
             net.between(client, server).add(Delay(0.15 * draw(), jitter=0.1 * draw()))
             config = HeartbeatConfig(id=client.name, interval=INTERVAL, multiplier=MULTIPLIER)
@@ -61,11 +64,13 @@ class ChaosTests(SynchronousTestCase):
             service.startService()
             services.append(service)
             net.result(service.when_alive())
-            net.between(client, server).add(Loss(0.05 * draw()))
+            net.between(client, server).add(Loss(0.03 * draw()))
         for _ in range(3):
             net.run(1.0 + 6.0 * draw())
             server.stall(0.3 + 5.7 * draw())
-            clients[int(draw() * 2)].stall(1.5 * draw())
+            client, seconds = clients[int(draw() * 2)], CLIENT_STALL * draw()
+            client.stall(seconds)
+            stalled[client.name] += seconds
             for host in (server, *clients):
                 host.step_clock(7200.0 * draw() - 3600.0)
         net.run(10.0)
@@ -78,7 +83,8 @@ class ChaosTests(SynchronousTestCase):
         died = deaths.died[victim.name]
         heard = net.now - (server.monotonic() - peer.heard_at)  # in the time of the network
         self.assertLess(heard - began, LAST_SIGN, f"seed {net.seed}")
-        self.assertLessEqual(died - max(began, heard), self.bound(peer), f"seed {net.seed}")
+        bound = self.bound(peer) + stalled[victim.name]  # STALLED makes the server more patient (wire.md §6)
+        self.assertLessEqual(died - max(began, heard), bound, f"seed {net.seed}")
         self.assertGreaterEqual(died - heard, DETECT, f"seed {net.seed}: impatient")
         self.assertEqual(list(deaths.died), [victim.name], f"seed {net.seed}")
         for service in services:

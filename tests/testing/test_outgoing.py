@@ -121,6 +121,20 @@ class RetransmissionTests(OutgoingCase):
         self.assertEqual(self.sent[-1], (3, b"c", ""))
         self.assertEqual(self.out.total_retrans, 3)
 
+    def test_what_is_overdue_is_sent_again_early(self) -> None:
+        """An acknowledgement without news says that later segments came: the missing one goes at once, then not too
+        often, and nothing is backed off."""
+        self.out.write(b"lost", 10.0)
+        self.out.write(b"came", 10.05)
+        self.out.acknowledged(1, BUFFER, 10.06, pure=False)
+        self.assertEqual(len(self.sent), 2)
+        self.out.acknowledged(1, BUFFER, 10.06)
+        self.out.acknowledged(1, BUFFER, 10.065)
+        self.assertEqual(self.sent[2:], [(1, b"lost", "")])
+        self.assertEqual((self.out.retransmits, self.out.backoff, self.out.total_retrans), (0, 0, 1))
+        self.out.acknowledged(9, BUFFER, 10.07)
+        self.assertEqual(len(self.out.flight), 0)
+
     def test_it_gives_up(self) -> None:
         """After 15 retransmissions, about 15 minutes, the kernel says so."""
         self.out.write(b"ping", 0.0)

@@ -6,8 +6,16 @@ from typing import assert_type
 
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import (
+    IProtocolFactory,
+    IReactorTime,
+    IStreamClientEndpoint,
+    IStreamServerEndpoint,
+    ITransport,
+)
 from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from heartbeat import (
@@ -41,7 +49,17 @@ from heartbeat import (
     Suspect,
     Synced,
 )
-from heartbeat.net import Heartbeat, HeartbeatClientService, HeartbeatFactory
+from heartbeat.net import (
+    Heartbeat,
+    HeartbeatClientService,
+    HeartbeatFactory,
+    IHeartbeat,
+    PeerLeft,
+    UnresponsiveConnection,
+    heartbeat_client,
+    heartbeat_factory,
+    heartbeat_server,
+)
 from heartbeat.testing import Delay, Loss, OneWay, SilentDrop, SimulatedNetwork
 
 
@@ -163,6 +181,30 @@ async def connect(endpoint: IStreamClientEndpoint) -> None:
         assert_type(event, Event)
     await heartbeat.leave("maintenance")
     heartbeat.abort()
+
+
+def wrap(factory: IProtocolFactory, server: IStreamServerEndpoint, client: IStreamClientEndpoint) -> None:
+    """Any protocol under a heartbeat."""
+    made: Factory = heartbeat_factory(factory, settings(), listener=Board())
+    print(made)
+    heartbeat_server(server, settings()).listen(factory)
+    heartbeat_client(client, settings()).connect(factory)
+
+
+def why(transport: ITransport, reason: Failure) -> str | None:
+    """What a protocol inside can ask, and what its connectionLost is told."""
+    handle = IHeartbeat(transport, None)
+    if handle is not None:
+        print(handle.peer, handle.state)
+    if isinstance(reason.value, UnresponsiveConnection):
+        lost: ConnectionLost = reason.value
+        print(lost)
+        return reason.value.cause
+    if isinstance(reason.value, PeerLeft):
+        done: ConnectionDone = reason.value
+        print(done)
+        return reason.value.detail
+    return None
 
 
 def simulate() -> None:

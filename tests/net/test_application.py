@@ -1,0 +1,178 @@
+"""What flows through a wrapped connection: credit, pauses, half-closes, and how much is held meanwhile."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+from heartbeat.interfaces import IHeartbeat
+from heartbeat.liveness.states import State
+from heartbeat.net.wrapper import WrappedProtocol
+from heartbeat.testing import Delay, Stall
+from heartbeat.wire.frames import Data
+from tests.net.wrapped import CONFIG, Halves, Notes, NotesFactory, WrappedCase, frames
+
+MEGABYTE = bytes(range(256)) * 4096
+
+
+def beneath(application: Any) -> WrappedProtocol:
+    """Our protocol under an application."""
+    ours: WrappedProtocol = application.transport._application.wrapping
+    return ours
+
+
+class PauseTests(WrappedCase):
+    """An application that does not read costs credit, never the heartbeat."""
+
+    def test_beats_flow_while_the_application_is_paused(self) -> None:
+        """Five megabytes wait for half a minute: both ends alive, no more held than the credit, all of it intact."""
+        theirs, mine = self.pair()
+        theirs.transport.pauseProducing()
+        for _ in range(5):
+            mine.transport.write(MEGABYTE)
+        for _ in range(30):
+            self.net.run(1.0)
+            stream = beneath(theirs).driver.session.stream
+            held = sum(map(len, stream.inbox)) + beneath(theirs).driver.session._decoder.pending
+            self.assertLessEqual(held, CONFIG.max_data)
+            self.assertEqual(theirs.received, b"")
+            self.assertIs(IHeartbeat(mine.transport).state, State.ALIVE)
+            self.assertIs(IHeartbeat(theirs.transport).state, State.ALIVE)
+            self.assertLess(IHeartbeat(mine.transport).rtt.last, 0.05)
+        theirs.transport.resumeProducing()
+        self.net.run(30.0)
+        self.assertEqual(len(theirs.received), 5 * len(MEGABYTE))
+        self.assertEqual(hashlib.sha256(theirs.received).digest(), hashlib.sha256(5 * MEGABYTE).digest())
+        self.assertIsNone(mine.lost)
+
+    def test_a_pause_from_within_holds_at_once(self) -> None:
+        """What came in the same read as the chunk in which the application paused waits for its resume, in order."""
+        theirs, mine = self.pair()
+        theirs.on_data = lambda data: theirs.transport.pauseProducing()
+        mine.transport.write(b"one")
+        mine.transport.write(b"two")
+        self.net.run(1.0)
+        self.assertEqual(bytes(theirs.received), b"one")
+        theirs.transport.resumeProducing()
+        self.assertEqual(bytes(theirs.received), b"one")  # never from within: the caller may be in the middle of it
+        self.net.run(1.0)
+        self.assertEqual(bytes(theirs.received), b"onetwo")
+
+    def test_credit_comes_back_in_steps(self) -> None:
+        """WINDOW of half the credit, as often as that much was taken; what was not taken is not given back."""
+        served = NotesFactory()
+        self.listen(served)
+        raw = self.raw()
+        raw.transport.write(Data(bytes(16_384)).encode())
+        self.net.run(0.1)
+        self.assertNotIn(b"HWIN", [magic for magic, _ in frames(raw.received)])
+        raw.transport.write(Data(bytes(16_384)).encode())
+        self.net.run(0.1)
+        self.assertEqual([body for magic, body in frames(raw.received) if magic == b"HWIN"], [b"\0\0\x80\0"])
+        raw.transport.write(b"".join(Data(bytes(16_384)).encode() for _ in range(4)))
+        self.net.run(0.1)
+        self.assertEqual([body for magic, body in frames(raw.received) if magic == b"HWIN"], [b"\0\0\x80\0"] * 3)
+        self.assertEqual(len(served.built[0].received), 6 * 16_384)
+
+    def test_data_is_sent_within_the_credit_and_in_chunks(self) -> None:
+        """No more than the peer gave, in frames of at most 16 KiB, small writes together."""
+        served = NotesFactory()
+        self.listen(served)
+        raw = self.raw()
+        served.built[0].transport.write(bytes(200_000))
+        self.net.run(0.3)
+        lengths = [len(body) - 4 for magic, body in frames(raw.received) if magic == b"HDAT"]
+        self.assertEqual((sum(lengths), max(lengths)), (65_536, 16_384))
+
+    def test_writes_of_one_turn_share_a_frame(self) -> None:
+        """A hundred small answers to one read are one frame and not a hundred."""
+        served = NotesFactory()
+        self.listen(served)
+        raw = self.raw()
+        served.built[0].on_data = lambda data: [served.built[0].transport.write(b"answer") for _ in range(100)]
+        raw.transport.write(Data(b"?").encode())
+        self.net.run(0.1)
+        self.assertEqual([len(body) - 4 for magic, body in frames(raw.received) if magic == b"HDAT"], [600])
+
+    def test_both_directions_at_once_on_a_slow_path(self) -> None:
+        """Two megabytes each way over 40 ms: all arrives, everybody stays alive, beats do not queue."""
+        theirs, mine = self.pair()
+        self.net.between("server", "client").add(Delay(0.04))
+        theirs.transport.write(2 * MEGABYTE)
+        mine.transport.write(2 * MEGABYTE)
+        self.net.run_until(lambda: len(mine.received) == len(theirs.received) == 2 * len(MEGABYTE))
+        self.assertEqual((bytes(mine.received), bytes(theirs.received)), (2 * MEGABYTE, 2 * MEGABYTE))
+        self.assertEqual((mine.lost, theirs.lost), (None, None))
+        self.assertLess(IHeartbeat(mine.transport).rtt.smoothed, 0.3)
+
+    def test_our_own_stall_in_the_middle_of_bulk_kills_nobody(self) -> None:
+        """Three seconds in which the receiver's loop does not run: the peers are patient or not, but never wrong."""
+        theirs, mine = self.pair()
+        mine.transport.write(2 * MEGABYTE)
+        self.net.run(0.02)
+        self.server.add(Stall(1.2))
+        self.net.run(20.0)
+        self.assertEqual((mine.lost, theirs.lost), (None, None))
+        self.assertEqual(len(theirs.received), 2 * len(MEGABYTE))
+
+    def test_a_peer_that_is_stopped_in_the_middle_of_bulk_is_found(self) -> None:
+        """Its kernel takes nothing any more, not even the confirm question: it is found in the agreed time."""
+        self.config = replace(CONFIG, max_data=16 * len(MEGABYTE))
+        _, mine = self.pair()
+        self.net.run(1.0)
+        mine.transport.write(8 * MEGABYTE)
+        self.server.stall(60.0)
+        took = self.net.run_until(lambda: mine.lost is not None)
+        self.assertLess(took, CONFIG.detect + 0.2)
+        evidence = mine.lost.value.evidence
+        self.assertEqual((evidence.detail, evidence.handed_over), ("silent", "guess"))
+        self.assertGreater(evidence.waiting, 0)
+        self.net.run(60.0)
+
+
+class HalfCloseTests(WrappedCase):
+    """Each direction ends by itself."""
+
+    def test_a_half_close_each(self) -> None:
+        """Told on both ends, behind all bytes; beats go on; when both directions have ended the connection ends."""
+        theirs, mine = self.pair(Halves, Halves)
+        mine.transport.write(MEGABYTE[:200_000])
+        mine.transport.loseWriteConnection()
+        self.net.run(5.0)
+        self.assertEqual((mine.said, theirs.said), (["made", "write over"], ["made", "read over"]))
+        self.assertEqual(bytes(theirs.received), MEGABYTE[:200_000])
+        mine.transport.write(b"too late")
+        theirs.transport.write(b"answer")
+        self.net.run(20.0)
+        self.assertEqual((bytes(mine.received), len(theirs.received)), (b"answer", 200_000))
+        self.assertIs(IHeartbeat(mine.transport).state, State.ALIVE)
+        theirs.transport.loseWriteConnection()
+        self.net.run(2.0)
+        self.assertEqual(mine.said, ["made", "write over", "read over", "lost"])
+        self.assertEqual(theirs.said, ["made", "read over", "write over", "lost"])
+        for one in (mine, theirs):
+            self.assertEqual(one.lost.value.detail, "leaving")
+
+    def test_an_application_that_knows_no_half_close(self) -> None:
+        """To it the end of the other direction is the end, as on Twisted's own transports; what it wrote arrives."""
+        theirs, mine = self.pair(Notes, Halves)
+        theirs.on_data = lambda data: theirs.transport.write(b"answer " * 40_000)
+        mine.transport.write(b"question")
+        mine.transport.loseWriteConnection()
+        self.net.run(5.0)
+        self.assertEqual(theirs.said, ["made", "lost"])
+        self.assertEqual(len(mine.received), 7 * 40_000)
+        self.assertEqual(mine.said, ["made", "write over", "lost"])
+
+    def test_the_end_waits_for_a_paused_application(self) -> None:
+        """``readConnectionLost`` comes behind the last byte, and not while the application is paused."""
+        theirs, mine = self.pair(Halves, Halves)
+        theirs.transport.pauseProducing()
+        mine.transport.write(b"words")
+        mine.transport.loseWriteConnection()
+        self.net.run(1.0)
+        self.assertEqual(theirs.said, ["made"])
+        theirs.transport.resumeProducing()
+        self.net.run(1.0)
+        self.assertEqual((theirs.said, bytes(theirs.received)), (["made", "read over"], b"words"))

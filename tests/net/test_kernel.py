@@ -1,0 +1,187 @@
+"""What the kernel is told and asked, and that nothing is missed where it cannot say."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import struct
+import sys
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from heartbeat.config import KernelOptions
+from heartbeat.liveness.evidence import Evidence
+from heartbeat.net import kernel
+
+ALL = KernelOptions(nodelay=True, keepalive=True, keepalive_idle=60, keepalive_interval=10, keepalive_count=3)
+TCP = socket.IPPROTO_TCP
+
+
+class Sock:
+    """Stands in for a socket: remembers its options, and refuses some of them."""
+
+    def __init__(self, family: int = socket.AF_INET, refuses: tuple[int, ...] = (), info: bytes = b"") -> None:
+        self.family = family
+        self.refuses = refuses
+        self.info = info
+        self.options: dict[tuple[int, int], int] = {}
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        """Remember it."""
+        if option in self.refuses:
+            raise OSError(22, "Invalid argument")
+        self.options[level, option] = value
+
+    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+        """The structure that the kernel would give."""
+        if not self.info:
+            raise OSError(107, "Transport endpoint is not connected")
+        return self.info[:size]
+
+    def fileno(self) -> int:
+        """It has been closed."""
+        return -1
+
+
+def load(**environment: str) -> Any:
+    """A second copy of the module, imported in this environment."""
+    spec = importlib.util.find_spec("heartbeat.net.kernel")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    old = dict(os.environ)
+    os.environ.pop("HEARTBEAT_NO_KERNEL", None)
+    os.environ.update(environment)
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        os.environ.clear()
+        os.environ.update(old)
+    return module
+
+
+class OptionTests(SynchronousTestCase):
+    """apply_options, which says what became of each option that was asked for."""
+
+    def apply(self, sock: Sock, options: KernelOptions) -> dict[str, str]:
+        """Apply them."""
+        return dict(kernel.apply_options(sock, options))  # type: ignore[arg-type]  # it stands in for a socket
+
+    def test_defaults(self) -> None:
+        """Beats do not wait for each other (TCP_NODELAY); the rest is left as the kernel has it."""
+        sock = Sock()
+        self.assertEqual(self.apply(sock, KernelOptions()), {"nodelay": "applied"})
+        self.assertEqual(sock.options, {(TCP, socket.TCP_NODELAY): 1})
+
+    def test_nothing_asked(self) -> None:
+        """What is switched off is not touched."""
+        sock = Sock()
+        self.assertEqual(self.apply(sock, KernelOptions(nodelay=False)), {})
+        self.assertEqual(sock.options, {})
+
+    def test_all(self) -> None:
+        """Each option goes to its place with its value, on both IP families."""
+        for family in (socket.AF_INET, socket.AF_INET6):
+            sock = Sock(family)
+            self.assertEqual(set(self.apply(sock, ALL).values()), {"applied"})
+            self.assertEqual(
+                sock.options,
+                {
+                    (TCP, socket.TCP_NODELAY): 1,
+                    (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
+                    (TCP, socket.TCP_KEEPIDLE): 60,
+                    (TCP, socket.TCP_KEEPINTVL): 10,
+                    (TCP, socket.TCP_KEEPCNT): 3,
+                },
+            )
+
+    def test_refused(self) -> None:
+        """An option that the kernel refuses is named so, and the others are applied all the same."""
+        sock = Sock(refuses=(socket.TCP_NODELAY, socket.TCP_KEEPIDLE))
+        report = self.apply(sock, ALL)
+        self.assertEqual((report["nodelay"], report["keepalive_idle"]), ("refused", "refused"))
+        self.assertEqual((report["keepalive"], report["keepalive_count"]), ("applied", "applied"))
+
+    def test_not_available(self) -> None:
+        """An option that this platform does not have is named so."""
+        self.patch(socket, "TCP_KEEPIDLE", None)
+        report = self.apply(Sock(), ALL)
+        self.assertEqual((report["keepalive_idle"], report["keepalive_interval"]), ("not available", "applied"))
+
+    def test_unix(self) -> None:
+        """A UNIX socket has none of them."""
+        sock = Sock(socket.AF_UNIX)
+        self.assertEqual(self.apply(sock, ALL), {})
+        self.assertEqual(sock.options, {})
+
+    def test_unsent(self) -> None:
+        """The limit of what the kernel holds unsent, where there is one."""
+        with_kernel = load()
+        self.assertEqual(with_kernel.limit_unsent(sock := Sock()), "applied")
+        self.assertEqual(list(sock.options.values()), [16 * 1024])
+        option = next(iter(sock.options))[1]
+        self.assertEqual(with_kernel.limit_unsent(Sock(refuses=(option,))), "refused")
+        self.assertEqual(with_kernel.limit_unsent(Sock(socket.AF_UNIX)), "not available")
+        self.assertEqual(load(HEARTBEAT_NO_KERNEL="1").limit_unsent(Sock()), "not available")
+
+
+class LookTests(SynchronousTestCase):
+    """What can be seen."""
+
+    #: ESTABLISHED, two retransmissions; an RTT of 1.5 ms; the rest of the structure is zeros.
+    info = bytes((1, 0, 2, 0, 2)) + bytes(63) + struct.pack("=I", 1500) + bytes(160)
+
+    def test_the_kernels_view(self) -> None:
+        """TCP_INFO of a TCP socket."""
+        tcp = load().tcp_info(Sock(info=self.info))
+        self.assertEqual((tcp.state, tcp.retransmits, tcp.backoff, tcp.rtt), (1, 2, 2, 0.0015))
+
+    def test_an_older_kernel(self) -> None:
+        """A shorter structure gives what it holds, the rest is unknown; what is no structure is nothing."""
+        tcp = load().tcp_info(Sock(info=self.info[:72]))
+        self.assertEqual((tcp.rtt, tcp.total_retrans, tcp.bytes_received), (0.0015, None, None))
+        self.assertIsNone(load().tcp_info(Sock(info=b"\1")))
+
+    def test_closed(self) -> None:
+        """A socket that was closed meanwhile has nothing to say, and that is no error."""
+        self.assertIsNone(load().tcp_info(Sock()))
+        seen = load().look(Sock(), 3.0)
+        self.assertEqual(seen, Evidence(3.0, reading=True))
+
+    def test_unix(self) -> None:
+        """A UNIX socket has no TCP_INFO, and is not asked for one."""
+        self.assertIsNone(load().tcp_info(Sock(socket.AF_UNIX, info=self.info)))
+
+    def test_what_the_shell_knows(self) -> None:
+        """What waits in user space, and whether we read, is passed on."""
+        seen = load().look(Sock(info=self.info), 3.0, waiting=17, reading=False)
+        self.assertEqual((seen.at, seen.waiting, seen.reading), (3.0, 17, False))
+        self.assertEqual(seen.tcp.retransmits, 2)
+
+
+class PlatformTests(SynchronousTestCase):
+    """Where the kernel cannot say."""
+
+    def test_switched_off(self) -> None:
+        """HEARTBEAT_NO_KERNEL=1: nothing is seen, as on other platforms; options are ordinary and still work."""
+        off = load(HEARTBEAT_NO_KERNEL="1")
+        self.assertFalse(off.ENABLED)
+        self.assertIsNone(off.tcp_info(Sock(info=LookTests.info)))
+        self.assertEqual(off.look(Sock(info=LookTests.info), 1.0), Evidence(1.0, reading=True))
+        self.assertEqual(off.apply_options(Sock(), KernelOptions()), {"nodelay": "applied"})
+
+    def test_not_switched_off(self) -> None:
+        """An empty variable, or 0, leaves everything on."""
+        for value in ("", "0"):
+            self.assertTrue(load(HEARTBEAT_NO_KERNEL=value).ENABLED)
+
+    def test_without_ioctl(self) -> None:
+        """Without fcntl, as on Windows, the module can be imported, and the counts are unknown."""
+        for name in ("fcntl", "termios"):
+            self.addCleanup(sys.modules.__setitem__, name, sys.modules[name])
+            sys.modules[name] = None  # type: ignore[assignment]  # what makes an import fail
+        module = load()
+        seen = module.look(Sock(info=LookTests.info), 1.0)
+        self.assertEqual((seen.unread, seen.outq), (None, None))
+        self.assertIsNotNone(seen.tcp)

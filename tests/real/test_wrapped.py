@@ -1,0 +1,376 @@
+"""Twisted's own protocols, unchanged, under a heartbeat on real sockets: from endpoint strings, on both ends."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import socket
+import tempfile
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import trustme
+from twisted.internet import defer, reactor, ssl
+from twisted.internet.endpoints import (
+    SSL4ServerEndpoint,
+    TCP4ClientEndpoint,
+    clientFromString,
+    serverFromString,
+    wrapClientTLS,
+)
+from twisted.internet.interfaces import IProtocolFactory, ISSLTransport, IStreamClientEndpoint
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
+from twisted.protocols.basic import LineReceiver
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+from twisted.web.client import Agent, FileBodyProducer, HTTPConnectionPool, readBody
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgentEndpointFactory
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+from zope.interface import implementer
+
+from heartbeat import HeartbeatConfig, State
+from heartbeat.net import IHeartbeat, heartbeat_client, heartbeat_server
+from tests.net.wrapped import Halves, Notes, NotesFactory
+from tests.real.processes import _Process, poll
+
+FAST = "beatInterval=0.1:beatMinInterval=0"
+CONFIG = HeartbeatConfig(interval=0.1, min_interval=0.0)
+BODY = hashlib.sha256(b"five megabytes").digest() * (5 * 2**20 // 32)
+
+
+def asynchronous(test: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any], defer.Deferred[None]]:
+    """A test that is a coroutine."""
+
+    @functools.wraps(test)
+    def run(self: Any) -> defer.Deferred[None]:
+        return defer.Deferred.fromCoroutine(test(self))
+
+    return run
+
+
+def sleep(seconds: float) -> defer.Deferred[None]:
+    """Fires later."""
+    return deferLater(reactor, seconds)
+
+
+class Echo(LineReceiver):
+    """Says each line again."""
+
+    def lineReceived(self, line: bytes) -> None:
+        """Again."""
+        self.sendLine(line)
+
+
+class Lines(LineReceiver):
+    """Collects lines."""
+
+    def __init__(self) -> None:
+        self.waiting: defer.DeferredQueue[bytes] = defer.DeferredQueue()
+        self.ended: defer.Deferred[Failure] = defer.Deferred()
+
+    def lineReceived(self, line: bytes) -> None:
+        """Keep it."""
+        self.waiting.put(line)
+
+    def connectionLost(self, reason: Failure = Failure(Exception())) -> None:  # noqa: B008  never called without
+        """Keep it."""
+        self.ended.callback(reason.value)
+
+
+class WrappedCase(TestCase):
+    """Listens and connects from strings; everything is closed after the test."""
+
+    timeout = 60
+
+    async def listen(self, string: str, factory: IProtocolFactory) -> Any:
+        """Where it listens."""
+        port = await serverFromString(reactor, string).listen(factory)
+        self.addCleanup(port.stopListening)
+        return port.getHost()
+
+    async def connect(self, string: str, factory: IProtocolFactory) -> Any:
+        """The protocol; its connection is ended after the test."""
+        protocol: Any = await clientFromString(reactor, string).connect(factory)
+        self.close(protocol)
+        return protocol
+
+    def close(self, protocol: Any) -> None:
+        """End it after the test, and wait for that."""
+        handle = IHeartbeat(protocol.transport)
+        self.addCleanup(handle.when_gone)
+        self.addCleanup(protocol.transport.abortConnection)
+
+    async def echoed(self, lines: Any) -> None:
+        """A few lines go there and come back, and beats flow beside them."""
+        for number in range(100):
+            lines.sendLine(b"line %d" % number)
+        for number in range(100):
+            self.assertEqual(await lines.waiting.get(), b"line %d" % number)
+        self.assertLess(await IHeartbeat(lines.transport).ping(5.0), 5.0)
+        self.assertIs(IHeartbeat(lines.transport).state, State.ALIVE)
+
+
+class LineTests(WrappedCase):
+    """A line protocol over every kind of inner endpoint."""
+
+    @asynchronous
+    async def test_over_tcp(self) -> None:
+        """Both ends from strings; a close is clean on the other end."""
+        host = await self.listen(f"heartbeat:tcp:0:interface=127.0.0.1:{FAST}", Factory.forProtocol(Echo))
+        lines = await self.connect(f"heartbeat:tcp:127.0.0.1:{host.port}:{FAST}", Factory.forProtocol(Lines))
+        await self.echoed(lines)
+        self.assertEqual(lines.transport.getPeer().port, host.port)
+        self.assertTrue(lines.transport.getTcpNoDelay())
+        lines.transport.loseConnection()
+        self.assertEqual((await lines.ended).detail, "leaving")
+
+    @asynchronous
+    async def test_over_ipv6(self) -> None:
+        """A dual-stack server, the client on ::1."""
+        if not socket.has_ipv6:
+            self.skipTest("no IPv6 here")
+        host = await self.listen(rf"heartbeat:tcp6:0:interface=\:\:1:{FAST}", Factory.forProtocol(Echo))
+        inner = TCP4ClientEndpoint(reactor, "::1", host.port)
+        lines: Any = await heartbeat_client(inner, CONFIG).connect(Factory.forProtocol(Lines))
+        self.close(lines)
+        await self.echoed(lines)
+
+    @asynchronous
+    async def test_over_a_unix_socket(self) -> None:
+        """On a path with ``=`` and ``:`` in it."""
+        with tempfile.TemporaryDirectory() as home:
+            path = str(Path(home, "a=b:c")).replace("=", r"\=").replace(":", r"\:")
+            await self.listen(f"heartbeat:unix:{path}:{FAST}", Factory.forProtocol(Echo))
+            lines = await self.connect(f"heartbeat:unix:{path}:{FAST}", Factory.forProtocol(Lines))
+            await self.echoed(lines)
+
+    @asynchronous
+    async def test_behind_a_proxy(self) -> None:
+        """``heartbeat:haproxy:tcp``: the application sees the client's address and not the balancer's."""
+        served = NotesFactory()
+        host = await self.listen(f"heartbeat:haproxy:tcp:0:interface=127.0.0.1:{FAST}", served)
+        lines = await self.proxied(host.port, served)
+        self.assertEqual(served.built[0].transport.getPeer().host, "192.0.2.7")
+        self.assertEqual(IHeartbeat(served.built[0].transport).peer.id, "~192.0.2.7:4242")
+        self.assertIs(IHeartbeat(lines.transport).state, State.ALIVE)
+
+    @asynchronous
+    async def test_a_proxy_header_inside(self) -> None:
+        """``haproxy:heartbeat:tcp``: the header is the first thing that the application's peer says."""
+        served = NotesFactory()
+        host = await self.listen(f"haproxy:heartbeat:tcp:0:interface=127.0.0.1:{FAST}", served)
+        lines = await self.connect(f"heartbeat:tcp:127.0.0.1:{host.port}:{FAST}", Factory.forProtocol(Lines))
+        lines.sendLine(b"PROXY TCP4 192.0.2.7 127.0.0.1 4242 7600")
+        lines.sendLine(b"hello")
+        await sleep(0.2)
+        self.assertEqual(bytes(served.built[0].received), b"hello\r\n")
+        self.assertEqual(served.built[0].transport.getPeer().host, "192.0.2.7")
+
+    async def proxied(self, port: int, served: NotesFactory) -> Any:
+        """A client whose connection begins with a balancer's header."""
+        inner = Announced(TCP4ClientEndpoint(reactor, "127.0.0.1", port))
+        lines: Any = await heartbeat_client(inner, CONFIG).connect(Factory.forProtocol(Lines))
+        self.close(lines)
+        lines.sendLine(b"through the balancer")
+        await sleep(0.3)
+        self.assertEqual(bytes(served.built[0].received), b"through the balancer\r\n")
+        return lines
+
+
+@implementer(IStreamClientEndpoint)
+class Announced:
+    """Connects and first says who is behind the balancer."""
+
+    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
+        self._endpoint = endpoint
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Any:
+        """The wrapped protocol."""
+
+        class Announcing(ProtocolWrapper):
+            def makeConnection(self, transport: Any) -> None:
+                transport.write(b"PROXY TCP4 192.0.2.7 127.0.0.1 4242 7600\r\n")
+                super().makeConnection(transport)
+
+        factory = WrappingFactory(protocolFactory)
+        factory.protocol = Announcing
+        factory.noisy = False
+        return self._endpoint.connect(factory)
+
+
+class PauseTests(WrappedCase):
+    """An application that does not read."""
+
+    @asynchronous
+    async def test_a_pause_of_several_detection_times(self) -> None:
+        """Two seconds at D = 0.3 s with megabytes waiting: nobody is even suspected, and then all of it arrives."""
+        served = NotesFactory()
+        host = await self.listen(f"heartbeat:tcp:0:interface=127.0.0.1:{FAST}", served)
+        mine = await self.connect(f"heartbeat:tcp:127.0.0.1:{host.port}:{FAST}", NotesFactory())
+        await sleep(0.1)
+        theirs = served.built[0]
+        theirs.transport.pauseProducing()
+        mine.transport.write(BODY)
+        for _ in range(20):
+            await sleep(0.1)
+            for one in (mine, theirs):
+                self.assertIs(IHeartbeat(one.transport).state, State.ALIVE)
+        self.assertEqual(theirs.received, b"")
+        self.assertLess(IHeartbeat(mine.transport).rtt.smoothed, 0.1)
+        self.assertGreater(IHeartbeat(mine.transport).peer.tally.acks_in, 10)
+        theirs.transport.resumeProducing()
+        while len(theirs.received) < len(BODY):
+            await sleep(0.05)
+        self.assertEqual(bytes(theirs.received), BODY)
+        self.assertEqual((mine.lost, theirs.lost), (None, None))
+
+
+class TlsTests(WrappedCase):
+    """TLS below the frames."""
+
+    async def secured(self, kind: Callable[[], Protocol]) -> tuple[Any, Any]:
+        """The two applications of a connection over TLS."""
+        authority = trustme.CA()
+        issued = authority.issue_cert("localhost")
+        pem = issued.private_key_pem.bytes() + issued.cert_chain_pems[0].bytes()
+        context = ssl.PrivateCertificate.loadPEM(pem).options()
+        trusted = ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(authority.cert_pem.bytes())])
+        served = NotesFactory(kind)
+        endpoint = heartbeat_server(SSL4ServerEndpoint(reactor, 0, context, interface="127.0.0.1"), CONFIG)
+        port = await endpoint.listen(served)
+        self.addCleanup(port.stopListening)
+        plain = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+        options = ssl.optionsForClientTLS("localhost", trustRoot=trusted)
+        mine: Any = await heartbeat_client(wrapClientTLS(options, plain), CONFIG).connect(NotesFactory(kind))
+        self.close(mine)
+        await sleep(0.1)
+        return served.built[0], mine
+
+    @asynchronous
+    async def test_what_an_application_sees_of_tls(self) -> None:
+        """The transport says that it is secure, shows the certificate and what ALPN agreed on."""
+        theirs, mine = await self.secured(Notes)
+        self.assertTrue(ISSLTransport.providedBy(mine.transport) and ISSLTransport.providedBy(theirs.transport))
+        certificate = ssl.Certificate(mine.transport.getPeerCertificate())
+        self.assertIn("localhost", certificate.inspect() + str(certificate.original.to_cryptography().extensions))
+        self.assertIsNone(theirs.transport.getPeerCertificate())
+        self.assertIsNone(mine.transport.negotiatedProtocol)
+        self.assertEqual(IHeartbeat(theirs.transport).peer.transport, "tls")
+
+    @asynchronous
+    async def test_bulk_and_half_closes(self) -> None:
+        """Half-close works on TLS, where Twisted's own breaks the connection (facts T0.9); megabytes both ways."""
+        theirs, mine = await self.secured(Halves)
+        mine.transport.write(BODY)
+        mine.transport.loseWriteConnection()
+        while "read over" not in theirs.said:
+            await sleep(0.02)
+        self.assertEqual(bytes(theirs.received), BODY)
+        theirs.transport.write(BODY)
+        theirs.transport.loseWriteConnection()
+        while "lost" not in mine.said:
+            await sleep(0.02)
+        self.assertEqual(bytes(mine.received), BODY)
+        self.assertEqual(mine.said, ["made", "write over", "read over", "lost"])
+
+
+class Body(Resource):
+    """Gives five megabytes, or takes some and tells their digest."""
+
+    isLeaf = True
+
+    def render_GET(self, request: Any) -> bytes:
+        """All of it, and who asked."""
+        handle = IHeartbeat(request.channel.transport, None)
+        request.setHeader(b"peer", handle.peer.id.encode() if handle is not None else b"?")
+        return BODY
+
+    def render_POST(self, request: Any) -> bytes:
+        """The digest."""
+        return hashlib.sha256(request.content.read()).hexdigest().encode()
+
+
+@implementer(IAgentEndpointFactory)
+class Through:
+    """Connects an Agent through one endpoint string."""
+
+    def __init__(self, string: str) -> None:
+        self._string = string
+        self.connected = 0
+
+    def endpointForURI(self, uri: object) -> IStreamClientEndpoint:
+        """The endpoint."""
+        self.connected += 1
+        return clientFromString(reactor, self._string)
+
+
+class WebTests(WrappedCase):
+    """An HTTP site and an Agent."""
+
+    def agent(self, port: int) -> tuple[Agent, Through]:
+        """An Agent with persistent connections, and its endpoints."""
+        through = Through(f"heartbeat:tcp:127.0.0.1:{port}:{FAST}")
+        pool = HTTPConnectionPool(reactor)
+        self.addCleanup(sleep, 0.1)
+        self.addCleanup(pool.closeCachedConnections)
+        return Agent.usingEndpointFactory(reactor, through, pool), through
+
+    @asynchronous
+    async def test_five_megabytes_down_and_up(self) -> None:
+        """A site without a changed line, several requests on one connection, and several connections at once."""
+        site = Site(Body())
+        site.noisy = False
+        host = await self.listen(f"heartbeat:tcp:0:interface=127.0.0.1:{FAST}", site)
+        agent, through = self.agent(host.port)
+        for _ in range(2):
+            response: Any = await agent.request(b"GET", b"http://site/")
+            self.assertEqual(response.code, 200)
+            self.assertTrue(response.headers.getRawHeaders(b"peer")[0].startswith(b"~127.0.0.1:"))
+            self.assertEqual(await readBody(response), BODY)
+        with tempfile.TemporaryFile() as file:
+            file.write(BODY)
+            file.seek(0)
+            response = await agent.request(b"POST", b"http://site/", Headers(), FileBodyProducer(file))
+            self.assertEqual(await readBody(response), hashlib.sha256(BODY).hexdigest().encode())
+        self.assertEqual(through.connected, 1)
+        asked = [defer.Deferred.fromCoroutine(self.fetched(agent)) for _ in range(4)]
+        self.assertEqual([len(body) for body in await defer.gatherResults(asked)], [len(BODY)] * 4)
+
+    async def fetched(self, agent: Agent) -> bytes:
+        """One body."""
+        response: Any = await agent.request(b"GET", b"http://site/")
+        body: bytes = await readBody(response)
+        return body
+
+    @asynchronous
+    async def test_a_close_behind_the_answer(self) -> None:
+        """``Connection: close``: the body is whole, then the end."""
+        site = Site(Body())
+        site.noisy = False
+        host = await self.listen(f"heartbeat:tcp:0:interface=127.0.0.1:{FAST}", site)
+        mine = await self.connect(f"heartbeat:tcp:127.0.0.1:{host.port}:{FAST}", NotesFactory())
+        mine.transport.write(b"GET / HTTP/1.1\r\nHost: site\r\nConnection: close\r\n\r\n")
+        while mine.lost is None:
+            await sleep(0.02)
+        self.assertEqual(bytes(mine.received).partition(b"\r\n\r\n")[2], BODY)
+        self.assertEqual(mine.lost.value.detail, "leaving")
+
+    @asynchronous
+    async def test_a_command_of_twisteds_own(self) -> None:
+        """``twist web --listen heartbeat:tcp:…`` serves files to an Agent, with nothing installed but the dropin."""
+        with tempfile.TemporaryDirectory() as home:
+            Path(home, "body").write_bytes(BODY)
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                port = free.getsockname()[1]
+            server = _Process("web", "--listen", f"heartbeat:tcp:{port}:interface=127.0.0.1:{FAST}", "--path", home)
+            self.addCleanup(server.kill)
+            await defer.maybeDeferred(poll, lambda: any(str(port) in line for line in server.lines), 30.0, "it listens")
+            agent, _ = self.agent(port)
+            response: Any = await agent.request(b"GET", b"http://site/body")
+            self.assertEqual(await readBody(response), BODY)
