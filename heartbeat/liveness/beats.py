@@ -197,6 +197,11 @@ class Beats:
             self._tell(number, index, now, now - at)
         return True
 
+    @property
+    def full(self) -> bool:
+        """As many questions are open as may be: no more may be put before one is settled (wire.md §1)."""
+        return len(self._sent) >= MOST_OUTSTANDING
+
     def watch(self, number: int) -> None:
         """Make a :class:`.RoundTrip` event when this question is settled."""
         if self._watched is None:
@@ -240,11 +245,11 @@ class Beats:
         need = liveness.handle_timer(now)
         if need is ASK or need is ASK_AND_LOOK:
             self._ask_due = now + self._paced(now)
-            return need if len(self._sent) < MOST_OUTSTANDING else self._asked_before(need, now)
+            return self._asked_before(need, now) if self.full else need
         if now < self._ask_due or need is JUDGE or liveness.next_timer() is None:
             return need
         self._ask_due = now + self._paced(now)
-        if self._sent and (self._fails(now) or len(self._sent) >= MOST_OUTSTANDING):
+        if self._sent and (self._fails(now) or self.full):
             return need
         return ASK if need is NOTHING else ASK_AND_LOOK
 
@@ -254,7 +259,7 @@ class Beats:
 
     def doubt(self, now: float) -> Need:
         """Too many peers are due in this turn: one more question, unless too many are open already."""
-        return JUDGE if len(self._sent) >= MOST_OUTSTANDING else self.liveness.doubt(now)
+        return JUDGE if self.full else self.liveness.doubt(now)
 
     def events(self) -> tuple[Event, ...]:
         """What happened since the last call; ``()`` nearly always."""

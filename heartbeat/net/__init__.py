@@ -5,6 +5,7 @@ from __future__ import annotations
 from heartbeat.interfaces import IHeartbeat
 from heartbeat.net.client import HeartbeatClientService
 from heartbeat.net.endpoints import heartbeat_client, heartbeat_server
+from heartbeat.net.guest import AbortedConnection
 from heartbeat.net.heartbeat import Heartbeat
 from heartbeat.net.protocol import HeartbeatFactory, HeartbeatProtocol
 from heartbeat.net.reasons import PeerLeft, RefusedConnection, UnresponsiveConnection
@@ -12,6 +13,7 @@ from heartbeat.net.wheel import wheel_for
 from heartbeat.net.wrapper import heartbeat_factory
 
 __all__ = [
+    "AbortedConnection",
     "Heartbeat",
     "HeartbeatClientService",
     "HeartbeatFactory",

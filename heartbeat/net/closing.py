@@ -19,7 +19,7 @@ __all__ = ["Closing"]
 
 LEAVING: Final = 0  # the BYE code
 #: While a close waits for the path it is looked at this often.
-GLANCE: Final = 0.05
+GLANCE: Final = 0.02
 #: A BYE has a second to arrive (wire.md §6); behind no more than this it does on any path worth the name.
 LITTLE: Final = 16 * 1024
 

@@ -141,7 +141,9 @@ class Driver:
         if session.applicant is not None:
             self.house.applies(self, now)
         self._flush(now)
-        self._spread(now)
+        if session.liveness.news is not None:
+            self._spread(now)
+            self._flush(now)  # whoever was told may have said something: a limit that is reached, say
         if session.beats.state is State.DEAD and session.parting is Parting.STAY:
             self.abort()
         elif session.parting is not self._acted:
@@ -168,13 +170,14 @@ class Driver:
 
     def _spread(self, now: float) -> None:
         """Tell the events, oldest first."""
-        for event in self.session.beats.events():
-            if not self._joined and self.session.gate is None:
-                self._open(now)
-            if self.house.listener is not None:
-                tell(self.house.listener, self.session.peer, event, self._joined)
-            if self.follower is not None:
-                self.follower(event)
+        while events := self.session.beats.events():
+            for event in events:
+                if not self._joined and self.session.gate is None:
+                    self._open(now)
+                if self.house.listener is not None:
+                    tell(self.house.listener, self.session.peer, event, self._joined)
+                if self.follower is not None:
+                    self.follower(event)
 
     def _open(self, now: float) -> None:
         """The gate opened. The kernel knows a round trip already: with it a silent peer is found in time."""

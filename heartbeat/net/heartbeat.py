@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from heartbeat.errors import DeadlineExpired, NotConnected, PingLost
 from heartbeat.liveness.events import Dead, Dropped, Event, Left, Refused, RoundTrip
 from heartbeat.liveness.states import FINAL, State
+from heartbeat.net.link import GONE
 from heartbeat.net.reasons import reason_for
 from heartbeat.session.source import ConfigSource
 
@@ -41,7 +42,7 @@ class Heartbeat:
         self._alive: list[Deferred[Heartbeat]] = []
         self._gone: list[Deferred[None]] = []
         self._streams: list[EventStream] = []
-        self._over = False
+        self._over = driver.link is GONE
         self.peer: Peer = driver.session.peer
         driver.follower = self._follow
 
@@ -80,6 +81,8 @@ class Heartbeat:
         session = driver.session
         if session.gate is not None or session.beats.state in FINAL:
             return fail(NotConnected("this heartbeat is not open"))
+        if session.beats.full:
+            return fail(PingLost("not put: as many questions as may be are waiting for their answers"))
         now = driver.seconds()
         number = session.ping(now)
         session.beats.watch(number)
@@ -155,24 +158,21 @@ class Heartbeat:
             return
         for stream in tuple(self._streams):
             stream.put(event)
-        if self._driver.session.gate is None and self._alive:
-            alive, self._alive = self._alive, []
-            for waiting in alive:
-                waiting.callback(self)
+        if self._driver.session.gate is None:
+            while self._alive:
+                self._alive.pop(0).callback(self)
 
     def ended(self) -> None:
         """The transport is gone: settle everybody who waits. The protocol calls it once."""
         self._over = True
         reason = reason_for(self._driver.session)
-        pings, self._pings = self._pings, {}
-        for ping in pings.values():
-            ping.errback(reason)
-        alive, self._alive = self._alive, []
-        for waiting in alive:
-            waiting.errback(reason)
-        gone, self._gone = self._gone, []
-        for one in gone:
-            one.callback(None)
+        # One by one: whoever is told may cancel others.
+        while self._pings:
+            self._pings.pop(next(iter(self._pings))).errback(reason)
+        while self._alive:
+            self._alive.pop(0).errback(reason)
+        while self._gone:
+            self._gone.pop(0).callback(None)
         for stream in tuple(self._streams):
             stream.close()
 

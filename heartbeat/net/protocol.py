@@ -20,6 +20,7 @@ from twisted.internet.interfaces import (
     IUNIXTransport,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -216,9 +217,12 @@ class HeartbeatFactory(Factory, House):
         return driver
 
     def ready(self, driver: Driver) -> None:
-        """The transport is ready: an acceptor checks its limits."""
+        """The transport is ready: an acceptor checks its limits. Behind a wrapper of Twisted's that is no TLS the
+        address may come with the first bytes (PROXY): it is counted when the gate opens."""
         now = self.wheel.seconds()
-        self._count(driver, counted_as(driver.link.transport.getPeer()))
+        transport = driver.link.transport
+        if not isinstance(transport, ProtocolWrapper) or ISSLTransport.providedBy(transport):
+            self._count(driver, counted_as(transport.getPeer()))
         if self._farewell is not None:
             driver.session.bye(DRAINING, self._farewell, now)
         elif self.max_connections is not None and len(self._drivers) > self.max_connections:
@@ -245,14 +249,15 @@ class HeartbeatFactory(Factory, House):
         """Behind a proxy the address of the peer is known only when its first bytes have come (facts R7)."""
         address = driver.link.transport.getPeer()
         peer, text = driver.session.peer, shown(address)
-        if text == peer.address:
-            return
-        if peer.id == f"~{peer.address}":
-            peer.id = f"~{text}"
-        peer.address = text
-        self._count(driver, counted_as(address))
-        if self._too_many(driver.address):
-            driver.session.bye(SERVER_FULL, TOO_MANY, now)
+        if text != peer.address:
+            if peer.id == f"~{peer.address}":
+                peer.id = f"~{text}"
+            peer.address = text
+        counted = counted_as(address)
+        if counted != driver.address:
+            self._count(driver, counted)
+            if self._too_many(counted):
+                driver.session.bye(SERVER_FULL, TOO_MANY, now)
 
     def _unix_name(self) -> str:
         self._unix += 1

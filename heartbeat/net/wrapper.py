@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 from twisted.internet import tcp
-from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
+from twisted.internet.interfaces import IAddress, ILoggingContext, IProtocol, IProtocolFactory
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
@@ -89,6 +89,12 @@ class WrappingFactory(HeartbeatFactory):
     def __init__(self, wrapped: IProtocolFactory, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.wrapped: Any = wrapped
+
+    def logPrefix(self) -> str:
+        """The wrapped factory's name in the logs, and that it is wrapped."""
+        wrapped = self.wrapped
+        name = wrapped.logPrefix() if ILoggingContext.providedBy(wrapped) else type(wrapped).__name__
+        return f"{name} (heartbeat)"
 
     def startFactory(self) -> None:
         """The wrapped factory starts, too."""

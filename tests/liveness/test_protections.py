@@ -114,7 +114,7 @@ class ProtectionTests(SynchronousTestCase):
             self.assertGreater(killed(stalled_world(seed, Absent, Liveness)), 0, f"seed {seed}")
 
     def test_without_the_crowd_rule(self) -> None:
-        """A dozen peers whose network came back a little later than our own host are killed together."""
+        """A dozen peers behind a path that is too slow for all of them at once are killed together."""
 
         class Trusting(Attention):
             @staticmethod

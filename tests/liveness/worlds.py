@@ -43,9 +43,9 @@ class Remote:
     log: list[Event] = field(default_factory=list)
 
     def send(self, at: float) -> None:
-        """A frame of it that reaches our kernel at ``at``."""
+        """A frame of it that reaches our kernel at ``at``, or behind what was lost: TCP keeps the order."""
         if at < self.dies_at:
-            self.coming.append(at)
+            self.coming.append(max(at, self.again_at))
 
     def arrive(self, now: float) -> None:
         """What has reached our kernel by now."""
@@ -101,7 +101,7 @@ class World:
         while not remote.quiet and remote.next_beat <= self.now:
             if remote.suspended and self.now - meant > 1.0 and remote.next_beat > meant:
                 remote.again_at = max(remote.again_at, self.now + self._chance.uniform(0.55, 0.75))
-            remote.send(max(remote.next_beat, remote.again_at))  # TCP keeps the order
+            remote.send(remote.next_beat)
             remote.next_beat += INTERVAL * self._chance.uniform(0.85, 1.15)
         remote.arrive(self.now)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,15 @@ from twisted.internet.protocol import Protocol
 
 from heartbeat import Dead, HeartbeatConfig, HeartbeatListener, Peer, PeerRefused, State
 from heartbeat.interfaces import IHeartbeat
-from heartbeat.net import Heartbeat, HeartbeatClientService, HeartbeatFactory, PeerLeft, UnresponsiveConnection
+from heartbeat.net import (
+    AbortedConnection,
+    Heartbeat,
+    HeartbeatClientService,
+    HeartbeatFactory,
+    PeerLeft,
+    UnresponsiveConnection,
+    kernel,
+)
 from heartbeat.testing import SilentDrop
 from heartbeat.wire.frames import Bye, Data, Ping, Window
 from tests.net.wrapped import CONFIG, PORT, Notes, NotesFactory, WrappedCase, frames
@@ -280,6 +289,7 @@ class EndTests(WrappedCase):
         took = self.net.run_until(lambda: theirs.lost is not None)
         self.assertApproximates(took, CONFIG.close_timeout, 0.3)
         self.assertIsInstance(theirs.lost.value, ConnectionAborted)
+        self.assertIsInstance(theirs.lost.value, AbortedConnection)
         self.net.run(0.5)
         self.assertIsInstance(mine.lost.value, UnresponsiveConnection)
 
@@ -393,6 +403,16 @@ class FaceTests(WrappedCase):
         for name in ("startTLS", "socket", "getHandle", "negotiatedProtocol", "dataBuffer"):
             self.assertFalse(hasattr(mine.transport, name), name)
         self.assertRaises(TypeError, mine.transport.write, "text")
+
+    def test_the_kernel_holds_little_unsent(self) -> None:
+        """TCP_NOTSENT_LOWAT is set where there is one, so that beats do not wait behind megabytes in the kernel."""
+        option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+        if option is None or not kernel.ENABLED:
+            self.skipTest("this platform has no TCP_NOTSENT_LOWAT")
+        theirs, mine = self.pair()
+        for one in (theirs, mine):
+            raw = one.transport._application.wrapping.transport
+            self.assertEqual(raw.socket.getsockopt(socket.IPPROTO_TCP, option), 16 * 1024)
 
     def test_what_connection_made_writes_goes_first(self) -> None:
         """Bytes written in ``connectionMade`` of either end arrive, before all others."""

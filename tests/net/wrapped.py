@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocolFactory
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -47,7 +47,7 @@ class Notes(Protocol):
         self.chunks += 1
         self.on_data(data)
 
-    def connectionLost(self, reason: Failure = Failure(Exception())) -> None:  # noqa: B008  never called without
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Remember it."""
         self.said.append("lost")
         self.lost = reason

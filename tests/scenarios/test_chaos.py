@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from heartbeat import Dead, Event, HeartbeatConfig, HeartbeatListener, Peer
@@ -47,9 +49,24 @@ class ChaosTests(SynchronousTestCase):
         for seed in range(SEEDS):
             self.live_and_die(SimulatedNetwork(seed))
 
+    def test_one_seed_is_one_run(self) -> None:
+        """The same seed: the same segments at the same times, heartbeats, verdicts, reconnects and all."""
+        traces: list[list[str]] = []
+        for seed in (5, 5, 6):
+            lines: list[str] = []
+            traces.append(lines)
+            net = SimulatedNetwork(seed)
+            net.watch(lambda now, line, lines=lines: lines.append(f"{now:.9f} {line}"))  # type: ignore[misc]
+            self.live_and_die(net)
+            net.run(10.0)
+        self.assertGreater(len(traces[0]), 200)
+        self.assertEqual(traces[0], traces[1])
+        self.assertNotEqual(traces[0], traces[2])
+
     def live_and_die(self, net: SimulatedNetwork) -> None:
         """One seed."""
         draw = net.random.random
+        self.patch(random, "random", draw)  # the jitter of intervals and of reconnects
         server = net.host("server", monotonic_timers=True)
         deaths = Deaths(net)
         config = HeartbeatConfig(interval=INTERVAL, multiplier=SERVER_MULTIPLIER)
