@@ -117,7 +117,9 @@ class Application:
         if session.gate is not None or self._last is not None:
             return False
         if self._guest.protocol is None:  # one that was built is connected in any case: its factory counts on that
-            if session.parting is not Parting.STAY and not self._came_with_the_end():
+            # A peer that let us in, sent something and left, all in one read, has not refused us.
+            came = session.beats.state is State.LEFT and bool(self._stream.inbox)
+            if session.parting is not Parting.STAY and not came:
                 return False
             if not self.build():  # and whoever waits has been told
                 self.wrapping.unwanted(now)
@@ -127,11 +129,6 @@ class Application:
         self._guest.connect(transport_for(self, raw), ISSLTransport.providedBy(raw))
         self._guest.answer(self._reason or self._guest.protocol)
         return True
-
-    def _came_with_the_end(self) -> bool:
-        """Whether the peer let us in, sent something and left, all in one read: that is no refusal."""
-        session = self._driver.session
-        return session.beats.state is State.LEFT and session.stream is not None and bool(session.stream.inbox)
 
     def _is_delivered(self) -> bool:
         """Whether nothing is left that the application may still want."""

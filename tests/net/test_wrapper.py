@@ -156,6 +156,30 @@ class GateTests(WrappedCase):
         self.assertEqual(self.refused(self.endpoint().connect(NotesFactory())).cause, "server_full")
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
+    def test_no_protocol_for_a_peer_with_an_id(self) -> None:
+        """Whether it is let in decides the contest for its id first: BYE 10 comes behind the gate."""
+        self.listen(NotesFactory(lambda: None))
+        mine = self.net.result(self.endpoint(replace(CONFIG, id="gateway-7")).connect(NotesFactory()))
+        self.net.run(1.0)
+        self.assertEqual(mine.lost.value.cause, "server_full")
+
+    def test_a_protocol_that_fails_when_it_is_connected(self) -> None:
+        """``connect()`` fails, the protocol is told the end, and the server's is lost."""
+
+        class Broken(Notes):
+            def connectionMade(self) -> None:
+                raise RuntimeError("no")
+
+        served, mine = NotesFactory(), NotesFactory(Broken)
+        self.listen(served)
+        error = self.net.result(self.failing(self.endpoint().connect(mine)))
+        self.net.run(0.5)
+        self.assertIsInstance(error, AbortedConnection)
+        self.assertEqual(str(error), "the connection was aborted by this end: the application failed")
+        self.assertIsInstance(error.__cause__, RuntimeError)
+        self.assertEqual((mine.built[0].said, served.built[0].said), (["lost"], ["made", "lost"]))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
     def test_no_protocol_on_the_client(self) -> None:
         """On the client ``connect()`` fails as Twisted's own endpoints do, and the server's protocol is left."""
 

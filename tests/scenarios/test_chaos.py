@@ -56,7 +56,7 @@ class ChaosTests(SynchronousTestCase):
             lines: list[str] = []
             traces.append(lines)
             net = SimulatedNetwork(seed)
-            net.watch(lambda now, line, lines=lines: lines.append(f"{now:.9f} {line}"))  # type: ignore[misc]
+            net.watch(lambda now, line, lines=lines: lines.append(f"{now:.9f} {line}"))
             self.live_and_die(net)
             net.run(10.0)
         self.assertGreater(len(traces[0]), 200)

@@ -57,7 +57,7 @@ class LeftoverTests(SynchronousTestCase):
         complaint = self.complaint()
         self.assertIn("client: open", complaint)
         self.assertIn("server: open", complaint)
-        protocol.transport.abortConnection()  # type: ignore[union-attr]
+        protocol.transport.abortConnection()
         del protocol
         self.net.assert_nothing_left()
 
@@ -106,14 +106,14 @@ class SeedTests(SynchronousTestCase):
         """A network made in setUp, in the test, or in a helper of it; unittest and trial."""
         for base in (unittest.TestCase, SynchronousTestCase, TrialCase):
 
-            class InSetUp(base):  # type: ignore[misc,valid-type]
+            class InSetUp(base):
                 def setUp(self) -> None:
                     self.net = SimulatedNetwork(seed=4711)
 
                 def test_it(self) -> None:
                     self.assertEqual(1, 2)
 
-            class InHelper(base):  # type: ignore[misc,valid-type]
+            class InHelper(base):
                 def make(self) -> SimulatedNetwork:
                     return SimulatedNetwork(seed=4711)
 

@@ -69,7 +69,7 @@ class TurnTests(SynchronousTestCase):
 
     def test_a_stall_while_it_reads(self) -> None:
         """A blocking call in an I/O callback: timers first, too."""
-        self.loop.poll = lambda: (self.loop.calls.append("poll"), self.host.stall(3.0))  # type: ignore[method-assign,assignment,func-returns-value]
+        self.loop.poll = lambda: (self.loop.calls.append("poll"), self.host.stall(3.0))
         self.process.ready()
         self.wire.run(2.9)
         self.assertEqual(self.loop.calls, ["poll"])
@@ -78,7 +78,7 @@ class TurnTests(SynchronousTestCase):
 
     def test_a_stall_in_a_timer(self) -> None:
         """A blocking call in a timer: the poll comes next, which is why it is harmless (facts K2f)."""
-        self.loop.run_timers = lambda: (self.loop.calls.append("timers"), self.loop.due.clear(), self.host.stall(3.0))  # type: ignore[method-assign,assignment,func-returns-value]
+        self.loop.run_timers = lambda: (self.loop.calls.append("timers"), self.loop.due.clear(), self.host.stall(3.0))
         self.timer(1.0)
         self.wire.run(3.9)
         self.assertEqual(self.loop.calls, ["poll", "timers"])
@@ -98,7 +98,7 @@ class TurnTests(SynchronousTestCase):
 
     def test_a_loop_that_never_sleeps_is_found(self) -> None:
         """Virtual time would stand still for ever: it is an error that names the host."""
-        self.loop.sleep = lambda: 0.0  # type: ignore[method-assign]
+        self.loop.sleep = lambda: 0.0
         self.process.wake()
         error = self.assertRaises(RuntimeError, self.wire.run, 1.0)
         self.assertIn("server", str(error))

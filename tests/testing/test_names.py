@@ -46,7 +46,7 @@ class NameTests(SynchronousTestCase):
         """What is known of a name."""
         receiver = Receiver()
         resolver = self.reactor.nameResolver
-        resolver.resolveHostName(receiver, name, 80, **options)  # type: ignore[arg-type]
+        resolver.resolveHostName(receiver, name, 80, **options)
         self.assertEqual((len(receiver.began), receiver.done), (1, 0))
         self.net.run(0.1)
         self.assertEqual(receiver.done, 1)

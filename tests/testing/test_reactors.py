@@ -196,5 +196,5 @@ class LifeTests(ReactorCase):
             def fileno(self) -> int:
                 return 0
 
-        self.assertRaises(ValueError, self.reactor.addReader, Real())  # type: ignore[arg-type]
+        self.assertRaises(ValueError, self.reactor.addReader, Real())
         self.assertEqual((self.reactor.getReaders(), self.reactor.getWriters()), ([], []))

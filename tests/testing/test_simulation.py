@@ -138,7 +138,7 @@ class RunTests(SynchronousTestCase):
             pinger = Pinger(0.5 + net.random.random())
             pinger.reactor = client.reactor
             connectProtocol(HostnameEndpoint(client.reactor, "server", 7600), pinger)
-            net.later(net.random.random() * 20.0, lambda client=client: client.stall(2.0))  # type: ignore[misc]
+            net.later(net.random.random() * 20.0, lambda client=client: client.stall(2.0))
         net.run(30.0)
         return lines
 

@@ -58,7 +58,7 @@ class Keeper(Protocol):
         """Keep it."""
         self.heard += data
 
-    def connectionLost(self, reason: Failure = error.ConnectionDone) -> None:  # type: ignore[assignment]
+    def connectionLost(self, reason: Failure = error.ConnectionDone) -> None:
         """Keep that, too."""
         self.reason = reason
 
@@ -82,7 +82,7 @@ class TransportCase(SynchronousTestCase):
         accepted: list[Protocol] = []
         factory = Factory.forProtocol(server)
         build = factory.buildProtocol
-        factory.buildProtocol = lambda addr: accepted.append(build(addr)) or accepted[-1]  # type: ignore[method-assign,func-returns-value,assignment,return-value,arg-type]
+        factory.buildProtocol = lambda addr: accepted.append(build(addr)) or accepted[-1]
         self.server.listen(7600, factory)
         endpoint = TCP4ClientEndpoint(self.client.reactor, "server", 7600)
         connected = self.net.result(connectProtocol(endpoint, client()))
@@ -156,7 +156,7 @@ class ConnectTests(TransportCase):
     def test_a_factory_that_refuses(self) -> None:
         """buildProtocol that gives None closes the connection."""
         refusing = Factory()
-        refusing.buildProtocol = lambda addr: None  # type: ignore[method-assign]
+        refusing.buildProtocol = lambda addr: None
         self.server.listen(7600, refusing)
         keeper = self.net.result(connectProtocol(HostnameEndpoint(self.client.reactor, "server", 7600), Keeper()))
         self.held.append(keeper)
