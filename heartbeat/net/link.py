@@ -249,11 +249,12 @@ class TcpLink(OpaqueLink):
 class TlsLink(OpaqueLink):
     """TLS made by an endpoint: written to through the TLS layer, seen into through the socket below it."""
 
-    __slots__ = ("_raw",)
+    __slots__ = ("_raw", "socket")
 
     def __init__(self, transport: TLSMemoryBIOProtocol, turns: Turns) -> None:
         super().__init__(transport, turns)
         self._raw: Any = transport.transport
+        self.socket: socket.socket | None = self._raw.socket if isinstance(self._raw, tcp.Connection) else None
 
     def drained(self, callback: Callable[[], None]) -> None:
         """The TLS layer gathers small writes for a turn; after that, the raw transport knows when it is empty."""
@@ -265,10 +266,9 @@ class TlsLink(OpaqueLink):
 
     def look(self, now: float) -> Evidence:
         """What the kernel says of the socket below; ``unread`` counts ciphertext."""
-        sock = getattr(self._raw, "socket", None) if isinstance(self._raw, tcp.Connection) else None
-        if sock is None:
+        if self.socket is None:
             return super().look(now)
-        return kernel.look(sock, now, reading=not self._paused)
+        return kernel.look(self.socket, now, reading=not self._paused)
 
     def arrived_at(self, now: float) -> float | None:
         """From ``tcpi_last_data_recv`` of the socket below."""

@@ -210,8 +210,11 @@ class HeartbeatFactory(Factory, House):
         )
         session.beats.wants_round_trips = wants_round_trips(self.listener)
         link = link_for(transport, wheel.turns, protocol)
-        if ITCPTransport.providedBy(transport) and hasattr(link, "socket"):
-            apply_options(link.socket, self.config.kernel)
+        sock = getattr(link, "socket", None)
+        if sock is not None:
+            apply_options(sock, self.config.kernel)
+        elif ITCPTransport.providedBy(transport):  # behind a wrapper, haproxy's for one
+            transport.setTcpNoDelay(self.config.kernel.nodelay)
         driver = protocol.drives(session, wheel, link, self)
         self._drivers.add(driver)
         return driver

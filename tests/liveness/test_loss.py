@@ -136,7 +136,7 @@ class BehindTests(SynchronousTestCase):
     """A path that lost nothing keeps no counters; with the first loss the minute before it is assumed."""
 
     def test_the_minute_before(self) -> None:
-        """The first lost question weighs as much as the answered ones before it allow, and they are forgotten in time."""
+        """The first lost question weighs what the answered ones before it allow, and they are forgotten in time."""
         loss = Loss.behind(119, 1000.0)
         self.assertEqual(loss.ratio(1000.0), 0.0)
         loss.settle(1, 1, 1000.0)

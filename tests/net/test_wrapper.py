@@ -157,11 +157,12 @@ class GateTests(WrappedCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_no_protocol_for_a_peer_with_an_id(self) -> None:
-        """Whether it is let in decides the contest for its id first: BYE 10 comes behind the gate."""
+        """Whether it is let in decides the contest for its id first: BYE 10 is right behind HELLO, and fails as well."""
         self.listen(NotesFactory(lambda: None))
-        mine = self.net.result(self.endpoint(replace(CONFIG, id="gateway-7")).connect(NotesFactory()))
-        self.net.run(1.0)
-        self.assertEqual(mine.lost.value.cause, "server_full")
+        mine = NotesFactory()
+        error = self.net.result(self.failing(self.endpoint(replace(CONFIG, id="gateway-7")).connect(mine)))
+        self.assertIsInstance(error, ConnectionLost)
+        self.assertEqual((error.cause, mine.built), ("server_full", []))
 
     def test_a_protocol_that_fails_when_it_is_connected(self) -> None:
         """``connect()`` fails, the protocol is told the end, and the server's is lost."""

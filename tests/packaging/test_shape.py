@@ -16,7 +16,11 @@ MOST_METHODS = 22
 MOST_FUNCTION_LINES = 60
 
 #: What may be larger, as ``path`` or ``path:Class`` or ``path:Class.method``, and why.
-EXCEPTIONS: dict[str, str] = {}
+EXCEPTIONS: dict[str, str] = {
+    "heartbeat/liveness/liveness.py:Liveness": "the face that every shell drives is 16 methods with their docstrings",
+    "heartbeat/liveness/beats.py:Beats": "the same face once more, and the numbered questions behind it",
+    "heartbeat/session/session.py:Session": "the same face a third time; what a frame means is in dispatch.py",
+}
 
 #: What waits for a clock on the wall. (The ``sleep`` of a simulated host is another thing.)
 REAL_SLEEPS = ("time.sleep", "sleep", "asyncio.sleep")

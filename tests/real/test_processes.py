@@ -94,12 +94,18 @@ class KilledTests(PairTestCase):
         killed, frozen = self.agent("killed"), self.agent("frozen")
         for name in ("killed", "frozen"):
             self.alive(name)
+        poll(lambda: self.rests("killed"), 5.0, "nothing is on its way")
         at = killed.kill()
         failure = self.server.failure("killed")
         self.assertEqual((failure["failure_reason"], failure["phase"]), ("peer_closed", "live"))
         self.assertTrue(0.0 <= failure["at"] - at < 0.1, failure["at"] - at)
         self.assertEqual(self.server.in_state("killed", "dead")["state"], "dead")
         self.check_frozen(frozen)
+
+    def rests(self, name: str) -> bool:
+        """Whether nothing was exchanged for a while: a kernel resets what ends with input that nobody read."""
+        peer = self.server.peer(name)
+        return peer is not None and 100 < peer["last_heard_ms"] < 250
 
     def check_frozen(self, agent: Agent) -> None:
         """Measured by the API's own account: last_heard_ms while it lived, and the failure's own time."""

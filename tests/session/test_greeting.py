@@ -88,7 +88,8 @@ class ParseTests(SynchronousTestCase):
         """The HELLO of ``wire.md`` is read as it is written there."""
         read = parse(
             id="gateway-7", instance="9f1c", caps=["state", "signed-ack", "stalled", "data"], want_ping_ms=500,
-            min_rx_ms=100, mult=3, sync_ms=5000, max_data=1048576, kids=[KID], resume="token", traceparent=TRACE, last=LAST,
+            min_rx_ms=100, mult=3, sync_ms=5000, max_data=1048576, kids=[KID], resume="token", traceparent=TRACE,
+            last=LAST,
         )  # fmt: skip
         self.assertEqual((read.id, read.instance), ("gateway-7", "9f1c"))
         self.assertEqual(read.caps, {"state", "signed-ack", "stalled", "data"})
@@ -281,9 +282,8 @@ class WriteTests(SynchronousTestCase):
     )
     def test_is_read_back(self, name: str, interval: float, mult: int, floor: float, sync: float) -> None:
         """Any configuration gives a HELLO that the other end takes, and that says the same."""
-        config = HeartbeatConfig(
-            id=name, interval=interval, multiplier=mult, min_interval=floor, sync_interval=sync, max_detection=3600.0
-        ) if interval * mult <= 3600.0 else HeartbeatConfig(id=name, sync_interval=sync, min_interval=floor)  # fmt: skip
+        fits = {"interval": interval, "multiplier": mult} if interval * mult <= 3600.0 else {}
+        config = HeartbeatConfig(id=name, min_interval=floor, sync_interval=sync, max_detection=3600.0, **fits)  # type: ignore[arg-type]  # keyword arguments of a test
         raw = hello_frame(config, NONCE, ("state", "stalled"))
         self.assertLessEqual(len(raw), HEADER_SIZE + HELLO_LIMIT)
         read = parse_hello(raw[HEADER_SIZE:])
