@@ -89,10 +89,13 @@ class IStateSource(Interface):
 
 
 class IClocked(Interface):
-    """A reactor that brings its own monotonic clock (the simulated ones do)."""
+    """A reactor that brings its own clocks and its own chance (the simulated ones do)."""
 
     def monotonic() -> float:
         """Seconds that never step."""
 
     def wall() -> float:
         """Seconds since the epoch, which may step."""
+
+    def draw() -> float:
+        """Chance: 0 ≤ x < 1."""

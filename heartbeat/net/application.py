@@ -162,7 +162,6 @@ class Application:
             window = stream.ate(len(payload))
             if window and session.parting is Parting.STAY:
                 session.reply(window)
-                session.place()
         if self.closing.begun:
             stream.inbox.clear()
         elif stream.ended_in and not self._read_over and not stream.inbox and not self.paused:

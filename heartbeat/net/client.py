@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -104,7 +103,7 @@ class HeartbeatClientService(ClientService):
         byes = self._endpoint.byes or [None]
         if any(bye is not None and bye.code == CALM_DOWN for bye in byes):
             self._slow_down()
-        delays = [reconnect_after(bye, attempt, random.random) for bye in byes]
+        delays = [reconnect_after(bye, attempt, self.connectors.wheel.clocks.draw) for bye in byes]
         possible = [delay for delay in delays if delay is not None]
         if possible:
             return min(possible)

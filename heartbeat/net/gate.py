@@ -102,7 +102,9 @@ class BoundedTransport:
 
 @implementer(IStreamClientEndpoint)
 class GatedEndpoint:
-    """Tries servers in order until a gate opens; one that has just said BYE is tried last.
+    """Tries servers in order until a gate opens; after a loss the one that was lost is tried last.
+
+    (It may be gone without a trace, and then only the handshake timeout would tell.)
 
     :param endpoints: of the servers
     :param connectors: makes the connections
@@ -111,7 +113,7 @@ class GatedEndpoint:
     def __init__(self, endpoints: Sequence[IStreamClientEndpoint], connectors: Connectors) -> None:
         self._endpoints = list(endpoints)
         self._connectors = connectors
-        self._current = 0
+        self._first = 0
         self.byes: list[Bye | None] = []
 
     def __repr__(self) -> str:
@@ -123,7 +125,7 @@ class GatedEndpoint:
 
     async def _connect(self, build: Callable[[IAddress], IProtocol | None]) -> IProtocol:
         count = len(self._endpoints)
-        first = (self._current + 1) % count if self._connectors.farewell is not None else 0
+        first = self._first
         self.byes = []
         failed: Exception = HeartbeatError("no server to connect to")
         for index in (*range(first, count), *range(first)):
@@ -134,10 +136,10 @@ class GatedEndpoint:
                 raise
             except Exception as error:  # noqa: BLE001  whatever stands in the way of one server, the next may do
                 self.byes.append(self._connectors.farewell)
-                log.debug("{server}: {error}", server=self._endpoints[index], error=error)
+                log.debug("{server}: {error}", server=self._endpoints[index], error=str(error))
                 failed = error
                 continue
-            self._current = index
+            self._first = (index + 1) % count
             transport: Any = inner.transport
             protocol = build(transport.getPeer())
             if protocol is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -198,7 +197,7 @@ class HeartbeatFactory(Factory, House):
             now,
             connector=self.connector,
             nonce=secrets.token_hex(NONCE_BYTES),
-            draw=random.random,
+            draw=wheel.clocks.draw,
             clocks=wheel.clocks,
             source=self.source,
             name=f"~{address}" if address else self._unix_name(),

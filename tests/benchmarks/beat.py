@@ -72,12 +72,14 @@ class Report:
 
     :ivar cost: µs of CPU per beat or round trip, by the name of the server
     :ivar busy: the share of its core that the server used meanwhile
-    :ivar notes: what else was counted, and whether it agrees
+    :ivar notes: what was special about the machine
+    :ivar agreed: what the load and the server counted alike, in the last round
     """
 
     cost: dict[str, Figures] = field(default_factory=dict)
     busy: dict[str, Figures] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    agreed: str = ""
 
     def add(self, name: str, cost: float, busy: float) -> None:
         """One round of one server."""
@@ -104,8 +106,10 @@ class Report:
             best = min(others, key=lambda one: one.median)
             lines.append(bar(f"{best.name} / ours", ratio(best, self.cost[OURS]), at_least=_WEBSOCKET_BAR))
         closed = [name for name in self.busy if name != ASKING]
-        lines += [f"note: {name} waited for the load" for name in closed if self.busy[name].median < _SATURATED]
-        return "\n".join([*lines, *dict.fromkeys(self.notes)])
+        idle = [name for name in closed if self.busy[name].median < _SATURATED]
+        if idle:
+            lines.append(f"note: not at work all the time, for want of load or of a free core: {', '.join(idle)}")
+        return "\n".join([*lines, *self.notes, f"counters agree in every round; in the last: {self.agreed}"])
 
 
 class Contestant:
@@ -170,7 +174,7 @@ def _round(report: Report, size: Size, core: int | None, names: list[str]) -> No
         for one in contestants:
             report.add(one.name, one.used / one.done * 1e6, one.used / one.passed)
         ours.load.settle()
-        report.notes.append(_agree(ours.load, scraper, ours.server.ports["web"]))
+        report.agreed = _agree(ours.load, scraper, ours.server.ports["web"])
 
 
 def _asking(report: Report, size: Size, core: int | None) -> None:
@@ -227,7 +231,7 @@ def _agree(load: Load, scraper: Scraper, web: int) -> str:
         raise LoadError(f"{len(wrong)} of {len(ours)} peers: {wrong[0]}")
     syncs, asked = sum(one.syncs for one in ours), sum(one.answered for one in ours)
     synced, states = sum(one.synced for one in ours), sum(one.states for one in ours)
-    note = f"counters agree: {sent} PINGs beside {syncs} SYNCs; last_heard_ms agrees for {len(ours)} peers; "
+    note = f"{sent} PINGs beside {syncs} SYNCs; last_heard_ms agrees for {len(ours)} peers; "
     return f"{note}the server asked {asked} PINGs, {synced} SYNCs, {states} STATEs; /metrics read {scraper.count} times"
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from heartbeat.interfaces import IHeartbeat
 from heartbeat.liveness.states import State
+from heartbeat.net.application import BURST_IN
 from heartbeat.net.wrapper import WrappedProtocol
 from heartbeat.testing import Delay, Stall
 from heartbeat.wire.frames import Data
@@ -45,6 +47,26 @@ class PauseTests(WrappedCase):
         self.assertEqual(len(theirs.received), 5 * len(MEGABYTE))
         self.assertEqual(hashlib.sha256(theirs.received).digest(), hashlib.sha256(5 * MEGABYTE).digest())
         self.assertIsNone(mine.lost)
+
+    def test_all_that_waited_is_delivered_in_bursts(self) -> None:
+        """A resume brings a megabyte that waited without another event, and not all of it in one turn of the loop."""
+        self.config = replace(CONFIG, max_data=2 * len(MEGABYTE))
+        theirs, mine = self.pair()
+        theirs.transport.pauseProducing()
+        mine.transport.write(MEGABYTE)
+        self.net.run(5.0)
+        turns: list[int] = []
+        self.server.reactor.callLater(0, self.count, theirs, turns)
+        theirs.transport.resumeProducing()
+        self.net.run(0.05)
+        self.assertEqual(bytes(theirs.received), MEGABYTE)
+        self.assertLessEqual(max(after - before for before, after in pairwise(turns)), BURST_IN + 16_384)
+
+    def count(self, application: Any, turns: list[int]) -> None:
+        """Look in each turn how far an application has come."""
+        turns.append(len(application.received))
+        if turns[-1] < len(MEGABYTE):
+            self.server.reactor.callLater(0, self.count, application, turns)
 
     def test_a_pause_from_within_holds_at_once(self) -> None:
         """What came in the same read as the chunk in which the application paused waits for its resume, in order."""

@@ -126,6 +126,19 @@ class ProducerTests(WrappedCase):
         theirs.transport.registerProducer(Source(theirs.transport), True)
         theirs.transport.unregisterProducer()
 
+    def test_one_producer_makes_way_for_the_next(self) -> None:
+        """A producer that leaves when it is asked, without a word, and registers another: that one is asked."""
+        theirs, mine = self.pair()
+
+        class First(Bucket):
+            def resumeProducing(self) -> None:
+                self.transport.unregisterProducer()
+                self.transport.registerProducer(Bucket(self.transport, 3000), False)
+
+        theirs.transport.registerProducer(First(theirs.transport), False)
+        self.net.run(1.0)
+        self.assertEqual(len(mine.received), 3000)
+
     def test_a_close_waits_for_the_producer(self) -> None:
         """``loseConnection`` with a producer registered sends what that still brings, as on Twisted's transports."""
         theirs, mine = self.pair()

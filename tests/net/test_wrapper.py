@@ -21,7 +21,7 @@ from heartbeat.net import (
     UnresponsiveConnection,
     kernel,
 )
-from heartbeat.testing import SilentDrop
+from heartbeat.testing import Delay, SilentDrop
 from heartbeat.wire.frames import Bye, Data, Ping, Window
 from tests.net.wrapped import CONFIG, PORT, Notes, NotesFactory, WrappedCase, frames
 
@@ -157,7 +157,7 @@ class GateTests(WrappedCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_no_protocol_for_a_peer_with_an_id(self) -> None:
-        """Whether it is let in decides the contest for its id first: BYE 10 is right behind HELLO, and fails as well."""
+        """Whether it is let in decides the contest for its id first: BYE 10 right behind HELLO fails, too."""
         self.listen(NotesFactory(lambda: None))
         mine = NotesFactory()
         error = self.net.result(self.failing(self.endpoint(replace(CONFIG, id="gateway-7")).connect(mine)))
@@ -333,6 +333,17 @@ class EndTests(WrappedCase):
         self.assertGreater(took, 3 * CONFIG.close_timeout)
         self.assertEqual(len(mine.received), 300_000)
         self.assertIsInstance(mine.lost.value, PeerLeft)
+
+    def test_a_close_waits_for_a_slow_path(self) -> None:
+        """Over 1.2 s of round trip a BYE that overtook nothing still finds the connection: no byte is cut off by RST."""
+        theirs, mine = self.pair()
+        self.net.between("server", "client").add(Delay(0.6))
+        theirs.transport.write(b"x" * 60_000)
+        theirs.transport.loseConnection()
+        self.net.run(10.0)
+        self.assertEqual(len(mine.received), 60_000)
+        self.assertIsInstance(mine.lost.value, PeerLeft)
+        self.assertIsInstance(theirs.lost.value, PeerLeft)
 
     def test_what_was_sent_before_a_close_is_delivered_to_a_paused_application(self) -> None:
         """The end is told behind the last byte, also when the application takes its time, as on plain TCP."""

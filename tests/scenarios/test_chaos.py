@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 from twisted.trial.unittest import SynchronousTestCase
 
 from heartbeat import Dead, Event, HeartbeatConfig, HeartbeatListener, Peer
@@ -66,7 +64,6 @@ class ChaosTests(SynchronousTestCase):
     def live_and_die(self, net: SimulatedNetwork) -> None:
         """One seed."""
         draw = net.random.random
-        self.patch(random, "random", draw)  # the jitter of intervals and of reconnects
         server = net.host("server", monotonic_timers=True)
         deaths = Deaths(net)
         config = HeartbeatConfig(interval=INTERVAL, multiplier=SERVER_MULTIPLIER)
