@@ -58,11 +58,12 @@ class Beats:
     :ivar number: of the next question, from 0 on
     :ivar first: of the oldest question that is not settled
     :ivar interval: between own questions as paced now, seconds
+    :ivar floor: never ask faster than this, seconds
     """
 
     __slots__ = (
-        "_adaptive", "_ask_due", "_base", "_draw", "_floor", "_from", "_loss", "_rtt_counts", "_sent",
-        "_unsampled", "_watched", "first", "interval", "liveness", "number", "rtt", "tally", "wants_round_trips",
+        "_adaptive", "_ask_due", "_base", "_draw", "_from", "_loss", "_rtt_counts", "_sent", "_unsampled", "_watched",
+        "first", "floor", "interval", "liveness", "number", "rtt", "tally", "wants_round_trips",
     )  # fmt: skip
 
     def __init__(
@@ -91,7 +92,7 @@ class Beats:
         self.interval = interval
         self.wants_round_trips = False
         self._base = interval
-        self._floor = floor
+        self.floor = floor
         self._adaptive = adaptive
         self._draw = draw
         self._loss: Loss | None = None  # a path that never lost a question needs none
@@ -114,7 +115,7 @@ class Beats:
     def pace(self, interval: float, floor: float) -> None:
         """The terms of our own direction: ask at this interval, and never faster than the floor."""
         self.interval = self._base = max(interval, floor)
-        self._floor = floor
+        self.floor = floor
 
     @property
     def state(self) -> State:
@@ -280,7 +281,7 @@ class Beats:
 
     def _paced(self, now: float) -> float:
         if self._adaptive and self._loss is not None:
-            self.interval = paced(self._base, self._loss.ratio(now), self._floor, self.rtt.for_pacing)
+            self.interval = paced(self._base, self._loss.ratio(now), self.floor, self.rtt.for_pacing)
         return jittered(self.interval, self._draw)
 
     def _asked_before(self, need: Need, now: float) -> Need:

@@ -253,8 +253,9 @@ class TlsLink(OpaqueLink):
 
     def __init__(self, transport: TLSMemoryBIOProtocol, turns: Turns) -> None:
         super().__init__(transport, turns)
-        self._raw: Any = transport.transport
-        self.socket: socket.socket | None = self._raw.socket if isinstance(self._raw, tcp.Connection) else None
+        raw: Any = transport.transport
+        self._raw = raw
+        self.socket: socket.socket | None = raw.socket if isinstance(raw, tcp.Connection) else None
 
     def drained(self, callback: Callable[[], None]) -> None:
         """The TLS layer gathers small writes for a turn; after that, the raw transport knows when it is empty."""

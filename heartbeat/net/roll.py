@@ -40,11 +40,11 @@ class Roll:
                 contest.newcomers.append(driver)
             return
         older = self._drivers.get(name)
-        if older is None or older is driver:
+        if older is None or older is driver or older.session.beats.state in FINAL:
             self.admit(driver, now)
             return
         self._contests[name] = contest = Contest(self, name, older, driver, now)
-        self._wheel.put(contest, now + GLANCE)
+        self._wheel.put(contest, now + contest.glance)
 
     def admit(self, driver: Driver, now: float) -> None:
         """The gate may open for it."""
@@ -79,7 +79,10 @@ class Roll:
 
 
 class Contest:
-    """Newcomers that wait while the older connection of their id shows whether it lives. One PING for all."""
+    """Newcomers that wait while the older connection of their id shows whether it lives. One PING for all.
+
+    :ivar glance: how often it is looked at, seconds
+    """
 
     def __init__(self, roll: Roll, name: str, older: Driver, newcomer: Driver, now: float) -> None:
         self.name = name
@@ -88,10 +91,13 @@ class Contest:
         self.tick = self.place = -1
         self._roll = roll
         self._asked_at = now
-        liveness = older.session.liveness
-        self._wait = min(LONGEST_WAIT, liveness.terms.answer_time(liveness.rtt))
-        older.session.ping(now)
-        older.attend(now)
+        beats = older.session.beats
+        self._wait = min(LONGEST_WAIT, beats.liveness.terms.answer_time(beats.rtt))
+        # One contest after the other must not ask faster than the older peer allows: its flood control would end it.
+        self.glance = min(max(GLANCE, beats.floor), self._wait)
+        if not beats.full:
+            older.session.ping(now)
+            older.attend(now)
 
     def wake(self, now: float) -> float | None:
         """The wheel's call: look whether anything was heard."""
@@ -101,7 +107,7 @@ class Contest:
         elif liveness.attention.awake(self._asked_at, now, self._wait / 8) >= self._wait:
             self.settle(now, alive=False)
         else:
-            return now + GLANCE
+            return now + self.glance
         return None
 
     def settle(self, now: float, *, alive: bool) -> None:

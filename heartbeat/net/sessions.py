@@ -57,12 +57,12 @@ class Sessions:
         peer = session.peer
         claimed = None if hello.resume is None else self._claim(hello.resume, peer.id)
         name, epoch = claimed if claimed is not None else (secrets.token_hex(SESSION_BYTES), 0)
-        kept = self._kept.pop(name, None)
+        living = self._living.get(name)  # the connection that this one takes the session over from
+        kept = self._kept.pop(name, None) if living is None else _kept(*living, now)
         if kept is not None:
             epoch = max(epoch, kept.epoch)
             peer.report, peer.svc_hash, session.syncs.held = kept.report, kept.svc_hash, kept.held
-        living = self._living.get(name)  # the connection that this one takes the session over from
-        epoch = max(epoch, 0 if living is None else living[0]) + 1
+        epoch += 1
         self._living[name] = (epoch, session)
         session.admit(now, name, claimed is not None, self._token(name, peer.id, epoch))
 
@@ -74,12 +74,13 @@ class Sessions:
             return
         del self._living[peer.session]
         kept = self._kept
-        kept[peer.session] = Kept(epoch, peer.report, peer.svc_hash, session.syncs.held, now + KEPT)
+        kept[peer.session] = _kept(epoch, session, now)
         while len(kept) > MOST_KEPT or next(iter(kept.values())).until < now:
             kept.popitem(last=False)
 
     def _token(self, name: str, peer: str, epoch: int) -> str:
-        text = json.dumps([name, peer, epoch], separators=(",", ":")).encode()
+        # In UTF-8 the longest id makes 804 characters; escaped it would make more than a HELLO may hold (1024).
+        text = json.dumps([name, peer, epoch], separators=(",", ":"), ensure_ascii=False).encode()
         return self._box.encrypt_at_time(text, int(self._clocks.wall())).decode()
 
     def _claim(self, token: str, peer: str) -> tuple[str, int] | None:
@@ -87,8 +88,15 @@ class Sessions:
         try:
             text = self._box.decrypt_at_time(token.encode(), TOKEN_LASTS, int(self._clocks.wall()))
             name, owner, epoch = json.loads(text)
-        except (InvalidToken, ValueError):
+        except (InvalidToken, ValueError, TypeError):
+            return None
+        if not isinstance(name, str) or type(epoch) is not int:  # sealed by another version that shares our keys
             return None
         kept, living = self._kept.get(name), self._living.get(name)
         newest = living[0] if living is not None else kept.epoch if kept is not None else 0
         return (name, epoch) if owner == peer and newest - epoch < NEWER else None
+
+
+def _kept(epoch: int, session: Session, now: float) -> Kept:
+    peer = session.peer
+    return Kept(epoch, peer.report, peer.svc_hash, session.syncs.held, now + KEPT)

@@ -29,6 +29,8 @@ def greeted(session: Session, gate: Gate, hello: Hello, now: float) -> None:
         return
     session.peer.session = hello.session or ""
     session.token = hello.resume
+    if hello.resumed:
+        session.syncs.resumed()
     if gate.said_at is not None and now <= session.liveness.attention.fresh_until:
         session.beats.rtt.sample(now - gate.said_at, provisional=True)
     session.open(gate, agreement, now)

@@ -85,6 +85,10 @@ class Syncs:
         self.interval = interval
         self._state = state
 
+    def resumed(self) -> None:
+        """The session goes on from an older connection: what we said last in it counts as changed."""
+        self._sent = ()
+
     # -- ours
 
     def compose(self, now: float) -> bytes:

@@ -9,7 +9,6 @@ from typing import Any
 
 from heartbeat.interfaces import IHeartbeat
 from heartbeat.liveness.states import State
-from heartbeat.net.application import BURST_IN
 from heartbeat.net.wrapper import WrappedProtocol
 from heartbeat.testing import Delay, Stall
 from heartbeat.wire.frames import Data
@@ -60,7 +59,7 @@ class PauseTests(WrappedCase):
         theirs.transport.resumeProducing()
         self.net.run(0.05)
         self.assertEqual(bytes(theirs.received), MEGABYTE)
-        self.assertLessEqual(max(after - before for before, after in pairwise(turns)), BURST_IN + 16_384)
+        self.assertLessEqual(max(after - before for before, after in pairwise(turns)), 80 * 1024)
 
     def count(self, application: Any, turns: list[int]) -> None:
         """Look in each turn how far an application has come."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from typing import Any
 
@@ -27,6 +28,10 @@ class Clocked:
         """Seconds since the epoch."""
         return 1.7e9
 
+    def draw(self) -> float:
+        """Chance."""
+        return 0.25
+
 
 class ClocksTests(SynchronousTestCase):
     """Chosen once, by the kind of reactor."""
@@ -41,6 +46,7 @@ class ClocksTests(SynchronousTestCase):
         clocks = clocks_for(Reactor())
         self.assertIs(clocks.seconds, time.monotonic)
         self.assertIs(clocks.wall, time.time)
+        self.assertIs(clocks.draw, random.random)
 
     def test_a_clock_of_a_test(self) -> None:
         """A reactor that is a task.Clock is its own time, without any further argument."""
@@ -54,7 +60,7 @@ class ClocksTests(SynchronousTestCase):
     def test_a_reactor_with_clocks(self) -> None:
         """A reactor that provides IClocked is believed."""
         clocks = clocks_for(Clocked())
-        self.assertEqual((clocks.seconds(), clocks.wall()), (41.0, 1.7e9))
+        self.assertEqual((clocks.seconds(), clocks.wall(), clocks.draw()), (41.0, 1.7e9, 0.25))
 
     def test_overridden(self) -> None:
         """``seconds=`` replaces the monotonic clock, and only that, on each kind of reactor."""

@@ -238,12 +238,11 @@ class TcpLinkTests(LinkCase):
         self.assertEqual(self.told, ["empty"])
 
     def test_the_end(self) -> None:
-        """What can be seen is taken before the descriptor closes; the hook goes with it, and Twisted's own is called."""
+        """What can be seen is taken before the descriptor closes; the hook goes then, and Twisted's own is called."""
         lost = Recorder()
         self.protocol.connectionLost = lost  # type: ignore[method-assign,assignment]
         self.assertIn("connectionLost", vars(self.transport))
-        type(self.transport)._closeSocket = lambda *_: None
-        self.addCleanup(delattr, type(self.transport), "_closeSocket")
+        self.patch(tcp.Connection, "_closeSocket", lambda *_: None)
         self.transport.connectionLost(Failure(ConnectionLost()))
         self.assertNotIn("connectionLost", vars(self.transport))
         self.assertEqual(len(lost.calls), 1)

@@ -135,8 +135,9 @@ class ProducerTests(WrappedCase):
                 self.transport.unregisterProducer()
                 self.transport.registerProducer(Bucket(self.transport, 3000), False)
 
+        self.net.run(0.2)  # all is quiet: no beat comes to its help
         theirs.transport.registerProducer(First(theirs.transport), False)
-        self.net.run(1.0)
+        self.net.run(0.05)
         self.assertEqual(len(mine.received), 3000)
 
     def test_a_close_waits_for_the_producer(self) -> None:
