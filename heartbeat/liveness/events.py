@@ -70,9 +70,10 @@ class Dead(Event):
 
 @dataclass(frozen=True, slots=True)
 class Left(Event):
-    """The peer said BYE and it was no failure.
+    """One of the two ends has left, and it was no failure.
 
-    :ivar detail: ``leaving``, ``draining``, ``superseded`` or ``age`` (BYE 0, 1, 7, 12)
+    :ivar detail: ``leaving``, ``draining``, ``superseded`` or ``age`` (BYE 0, 1, 7, 12 of either end), or ``aborted``
+        (by our own application, without a word)
     :ivar reason: the text of the BYE, for people
     """
 

@@ -276,7 +276,13 @@ class Liveness:
             self.note(Left(now, detail, reason))
 
     def ended(self, ending: Ending, now: float) -> None:
-        """The transport is gone, without BYE. After a verdict or a BYE this changes nothing."""
+        """The transport is gone, without BYE. After a verdict or a BYE this changes nothing.
+
+        If we aborted it ourselves, that is no death of the peer.
+        """
+        if ending.how == "aborted":
+            self.leave("aborted", now)
+            return
         self.condemn(name_ending(ending), now, ending.evidence)
 
     def events(self) -> tuple[Event, ...]:

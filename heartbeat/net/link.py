@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from twisted.internet import error, tcp
+from twisted.internet import endpoints, error, tcp
 from twisted.internet.interfaces import IPullProducer
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import Interface, implementer
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
     from heartbeat.net.turns import Turns
 
+# Client endpoints put this between a transport and our protocol, to learn when it is connected. It hands our protocol
+# the transport itself, and writes nothing. Where Twisted has no such class, links of clients are opaque.
+PASSES_ON: Final[tuple[type, ...]] = tuple(
+    kind for kind in (getattr(endpoints, "_WrappingProtocol", None),) if kind is not None
+)
 # include/net/tcp_states.h
 TCP_CLOSE: Final = 7
 
@@ -309,7 +314,8 @@ def _tell_when_empty(transport: Any, callback: Callable[[], None], turns: Turns)
     except RuntimeError:  # the application owns the producer slot
         turns.after_two(callback)
     else:
-        transport.startWriting()  # it may be empty already: then the next poll says so
+        if transport.connected:
+            transport.startWriting()  # it may be empty already: then the next poll says so
 
 
 def link_for(transport: Any, turns: Turns, protocol: Any) -> Link:
@@ -317,8 +323,10 @@ def link_for(transport: Any, turns: Turns, protocol: Any) -> Link:
     if ILinkSource.providedBy(transport):
         link: Link = transport.heartbeat_link()
         return link
-    if isinstance(transport, tcp.Connection) and not transport.TLS and transport.protocol is protocol:
-        return TcpLink(transport, turns)
+    if isinstance(transport, tcp.Connection) and not transport.TLS:
+        reader = transport.protocol
+        if reader is protocol or isinstance(reader, PASSES_ON):
+            return TcpLink(transport, turns)
     if isinstance(transport, TLSMemoryBIOProtocol):
         return TlsLink(transport, turns)
     return OpaqueLink(transport, turns)

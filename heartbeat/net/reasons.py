@@ -30,9 +30,9 @@ class UnresponsiveConnection(PeerUnresponsive, ConnectionLost):
 
 
 class PeerLeft(HeartbeatError, ConnectionDone):
-    """BYE 0, 1, 7 or 12, of either end: a ``ConnectionDone``.
+    """BYE 0, 1, 7 or 12, of either end, or an abort of our own: a ``ConnectionDone``.
 
-    :ivar detail: ``leaving``, ``draining``, ``superseded`` or ``age``
+    :ivar detail: ``leaving``, ``draining``, ``superseded``, ``age`` or ``aborted``
     """
 
     def __init__(self, detail: str) -> None:
@@ -70,4 +70,4 @@ def reason_for(session: Session) -> Failure:
     bye = session.farewell or session.said
     if beats.state is State.REFUSED:
         return Failure(refusal(beats.cause or "unattributed", bye.reason if bye is not None else ""))
-    return Failure(PeerLeft(BYE_DETAILS.get(bye.code, "leaving") if bye is not None else "leaving"))
+    return Failure(PeerLeft(BYE_DETAILS.get(bye.code, "leaving") if bye is not None else "aborted"))

@@ -314,14 +314,13 @@ class EndTests(TimedTestCase):
         return loop, judge
 
     def test_every_end_in_every_state(self) -> None:
-        """EOF and RST are named, an error is not guessed at, a BYE without failure is LEFT; each is told once."""
+        """EOF and RST are named, an error is not guessed at, our own abort and a BYE without failure are LEFT; once."""
         evidence = Evidence(START + 1.0, error="ECONNRESET")
         for state in (State.ALIVE, State.SUSPECT, State.STUCK):
             for how, cause in (
                 ("eof", "peer_closed"),
                 ("reset", "peer_reset"),
                 ("error", "unattributed"),
-                ("aborted", "unattributed"),
             ):
                 loop, judge = self.in_state(state)
                 judge.ended(Ending(how, evidence), loop.now)  # type: ignore[arg-type]  # the literals, from a table
@@ -333,6 +332,9 @@ class EndTests(TimedTestCase):
                 self.assert_near(dead.silent, loop.now - START)
                 self.assertIsNone(judge.next_timer())
                 self.assertIsNone(judge.suspicion)
+            loop, judge = self.in_state(state)
+            judge.ended(Ending("aborted", evidence), loop.now)
+            self.assertEqual((judge.events(), judge.state), ((Left(loop.now, "aborted"),), State.LEFT))
             loop, judge = self.in_state(state)
             judge.leave("age", loop.now, "maximum age")
             judge.ended(Ending("eof"), loop.now + 1.0)

@@ -99,6 +99,7 @@ class LinkCase(TestCase):
         self.assertGreater(heartbeat.peer.tally.acks_in, 3)
         self.assertEqual(self.listener.peers[-1].services, ("a",))
         self.assertGreater(self.listener.peers[-1].tally.acks_in, 3)
+        self.client_links = [type(driver.link) for driver in service.connectors._drivers]
         self.links = [type(protocol.driver.link) for protocol in self.built]
         await service.stopService()
         await deferLater(reactor, 0.05)
@@ -199,6 +200,7 @@ class PlainTests(LinkCase):
             port = await self.listen(reactor.listenTCP(0, self.factory, interface="127.0.0.1"))
             await self.beats(clientFromString(reactor, f"tcp:127.0.0.1:{await self.tapped(port)}"))
             self.assertEqual(self.links, [TcpLink])
+            self.assertEqual(self.client_links, [TcpLink])
             self.assertEqual(set(self.in_clear()), set(MAGICS) - {b"HSTL"})
 
         return defer.Deferred.fromCoroutine(run())
