@@ -27,11 +27,12 @@ class Attention:
     sleeps in its poll, which is listening; from the meant moment to the real one it was busy elsewhere, or
     stopped. Such a gap counts as silence only up to a cap, because nothing could be heard in it.
 
-    :ivar fresh_until: what is read before this moment was read in time; later reads may be old, ask the kernel
+    :ivar fresh_until: what is read before this moment was read in time; later reads may be old, ask the kernel. After a
+        gap everything may be, until the next wake: a poll lies between
     :ivar stalled_at: when the newest gap ended; compare it to learn that one more came
     """
 
-    __slots__ = ("_expected", "_gaps", "_keep", "_lost", "fresh_until", "stalled_at")
+    __slots__ = ("_expected", "_gaps", "_keep", "_lost", "_stale", "fresh_until", "stalled_at")
 
     def __init__(self, now: float, keep: float = KEEP) -> None:
         self._gaps: deque[tuple[float, float]] = deque()
@@ -39,6 +40,7 @@ class Attention:
         self._keep = keep
         self.stalled_at = -math.inf
         self._expected = now
+        self._stale = False  # the newest wake was late, and what is read until the next one may be old
         self.fresh_until = now + NOTICED
 
     def remember(self, seconds: float) -> None:
@@ -48,15 +50,19 @@ class Attention:
     def expect(self, at: float) -> None:
         """The loop means to look again at ``at``, and sleeps in its poll until then."""
         self._expected = at
-        self.fresh_until = at + NOTICED
+        if not self._stale:
+            self.fresh_until = at + NOTICED
 
     def looked(self, now: float) -> float:
         """The loop looks. Returns how late it is, in seconds; call :meth:`expect` next."""
         late = now - self._expected
+        self._stale = late > NOTICED
         if late <= 0.0:
             return 0.0
         gaps = self._gaps
-        if late > NOTICED:
+        if self._stale:
+            # Twisted wakes its timers first and then reads what came meanwhile.
+            self.fresh_until = -math.inf
             gaps.append((self._expected, now))
             self._lost += late
             self.stalled_at = now

@@ -113,8 +113,9 @@ class HeartbeatClientService(ClientService):
 
     def _slow_down(self) -> None:
         config = self.connectors.config
-        interval = min(config.interval * 2.0, SLOWEST, config.max_detection / config.multiplier)
-        self.connectors.config = replace(config, interval=max(interval, config.interval))
+        interval = config.interval * 2.0
+        if interval <= SLOWEST and interval * config.multiplier <= config.max_detection:
+            self.connectors.config = replace(config, interval=interval)
 
 
 def _endpoint(reactor: Any, server: Any) -> IStreamClientEndpoint:

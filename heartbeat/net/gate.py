@@ -120,10 +120,23 @@ class GatedEndpoint:
         return f"<GatedEndpoint {self._endpoints!r}>"
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """Fires behind the gate with what the factory built; fails with the last server's reason."""
-        return Deferred.fromCoroutine(self._connect(protocolFactory.buildProtocol))
+        """Fires behind the gate with what the factory built; fails with the last server's reason.
 
-    async def _connect(self, build: Callable[[IAddress], IProtocol | None]) -> IProtocol:
+        Cancelled it fails with a CancelledError, whatever the endpoint at hand makes of that, and tries no other.
+        """
+        wanted = True
+
+        def give_up(_: object) -> None:
+            nonlocal wanted
+            wanted = False
+            connecting.cancel()
+
+        outcome: Deferred[IProtocol] = Deferred(give_up)
+        connecting = Deferred.fromCoroutine(self._connect(protocolFactory.buildProtocol, lambda: wanted))
+        connecting.addCallbacks(outcome.callback, outcome.errback)
+        return outcome
+
+    async def _connect(self, build: Callable[[IAddress], IProtocol | None], wanted: Callable[[], bool]) -> IProtocol:
         count = len(self._endpoints)
         first = self._first
         self.byes = []
@@ -132,9 +145,9 @@ class GatedEndpoint:
             self._connectors.farewell = None
             try:
                 inner = await self._open(self._endpoints[index])
-            except CancelledError:
-                raise
-            except Exception as error:  # noqa: BLE001  whatever stands in the way of one server, the next may do
+            except Exception as error:  # whatever stands in the way of one server, the next may do
+                if not wanted():
+                    raise CancelledError from error
                 self.byes.append(self._connectors.farewell)
                 log.debug("{server}: {error}", server=self._endpoints[index], error=str(error))
                 failed = error

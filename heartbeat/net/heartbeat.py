@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
 
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
@@ -41,7 +42,8 @@ class Heartbeat:
         self._pings: dict[int, Deferred[float]] = {}
         self._alive: list[Deferred[Heartbeat]] = []
         self._gone: list[Deferred[None]] = []
-        self._streams: list[EventStream] = []
+        self._streams: WeakSet[EventStream] = WeakSet()
+        self._readers: set[EventStream] = set()
         self._over = driver.link is GONE
         self.peer: Peer = driver.session.peer
         driver.follower = self._follow
@@ -120,9 +122,11 @@ class Heartbeat:
 
     def events(self) -> EventStream:
         """The changes from now on, for ``async for``; ends after Dead, Left or Refused."""
-        stream = EventStream(self._streams)
+        stream = EventStream(self._readers)
         if self._over:
             stream.close()
+        else:
+            self._streams.add(stream)
         return stream
 
     def leave(self, reason: str = "") -> Deferred[None]:
@@ -178,51 +182,69 @@ class Heartbeat:
 
 
 class EventStream:
-    """An async iterator over events. A class and no async generator: ``break`` lets go of it at once (facts R9)."""
+    """An async iterator over events. A class and no async generator: ``break`` lets go of it at once (facts R9).
 
-    def __init__(self, registered: list[EventStream]) -> None:
+    Whoever makes the events refers to it weakly, so that it is gone with its reader; while a reader waits for it, it
+    stands in ``readers``, because then nothing else may refer to the two.
+    """
+
+    def __init__(self, readers: set[EventStream]) -> None:
         self._events: deque[Event] = deque()
         self._dropped = 0
-        self._waiting: Deferred[None] | None = None
+        self._dropped_at = 0.0
+        self._waiting: list[Deferred[None]] = []
         self._closed = False
-        self._registered = registered
-        registered.append(self)
+        self._readers = readers
 
     def put(self, event: Event) -> None:
-        """One more; over 256 that nobody took, it is only counted."""
-        if len(self._events) >= MOST_WAITING:
+        """One more; over 256 that nobody took, it is only counted, unless it is the last."""
+        last = isinstance(event, (Dead, Left, Refused))
+        if len(self._events) >= MOST_WAITING and not last:
             self._dropped += 1
+            self._dropped_at = event.at
             return
         if self._dropped:
-            self._events.append(Dropped(event.at, self._dropped))
-            self._dropped = 0
+            self._events.append(self._gap())
         self._events.append(event)
-        if isinstance(event, (Dead, Left, Refused)):
-            self.close()
+        if last:
+            self._closed = True
         self._awake()
 
     def close(self) -> None:
         """No more will come; what is waiting can still be read."""
         self._closed = True
-        if self in self._registered:
-            self._registered.remove(self)
         self._awake()
 
+    def _gap(self) -> Dropped:
+        count, self._dropped = self._dropped, 0
+        return Dropped(self._dropped_at, count)
+
     def _awake(self) -> None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.callback(None)
+        for _ in range(len(self._waiting)):  # who finds nothing waits again, behind the others
+            if self._waiting:
+                self._waiting.pop(0).callback(None)
 
     def __aiter__(self) -> EventStream:
         return self
 
     async def __anext__(self) -> Event:
         while not self._events:
+            if self._dropped:
+                return self._gap()
             if self._closed:
                 raise StopAsyncIteration
-            self._waiting = Deferred()
-            await self._waiting
+            await self._wait()
         return self._events.popleft()
+
+    async def _wait(self) -> None:
+        waiting: Deferred[None] = Deferred(self._waiting.remove)
+        self._waiting.append(waiting)
+        self._readers.add(self)
+        try:
+            await waiting
+        finally:
+            if not self._waiting:
+                self._readers.discard(self)
 
 
 def _failed_with(seconds: float) -> Any:

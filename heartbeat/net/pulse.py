@@ -31,7 +31,7 @@ class Pulse:
     Call :meth:`start`; after every call to the judge, :meth:`attend`; and :meth:`stop` when the connection is gone.
     """
 
-    __slots__ = ("__weakref__", "_ask", "_decided", "judge", "link", "place", "tick", "wheel")
+    __slots__ = ("__weakref__", "_ask", "_beating", "_decided", "judge", "link", "place", "tick", "wheel")
 
     def __init__(
         self,
@@ -47,16 +47,19 @@ class Pulse:
         self.tick = self.place = -1
         self._ask = ask
         self._decided = decided
+        self._beating = False
 
     def start(self) -> None:
         """Begin to watch."""
+        self._beating = True
         self.wheel.watched += 1
         self.attend(self.wheel.seconds())
 
     def stop(self) -> None:
         """Watch no more. Twice is once."""
-        if self._decided is not None or self._ask is not None:
-            self._ask = self._decided = None
+        self._ask = self._decided = None
+        if self._beating:
+            self._beating = False
             self.wheel.watched -= 1
         self.wheel.remove(self)
 
@@ -69,13 +72,13 @@ class Pulse:
                 decided()
             return
         at = self.judge.next_timer()
-        if at is not None:
+        if at is not None and self._beating:
             self.wheel.put(self, at)
 
     def wake(self, now: float) -> float | None:
         """The wheel's call."""
         self.serve(self.judge.handle_timer(now), now)
-        return None if self.judge.state in FINAL else self.judge.next_timer()
+        return self.judge.next_timer() if self._beating else None
 
     def serve(self, need: Need, now: float) -> None:
         """Do what the judge needs."""

@@ -213,7 +213,8 @@ class Session:
             self.place()  # its application may have taken bytes meanwhile
         try:
             while self._takes_more() and (frame := decoder.next(self._allowed)) is not None:
-                take(self, frame, now, arrived)
+                # The kernel knows of its newest byte only: that is when the last frame of them came.
+                take(self, frame, now, None if arrived is None or decoder.pending else arrived)
             if self.applicant is not None and decoder.pending > MOST_BEHIND:
                 raise PeerViolation(f"more than {MOST_BEHIND} bytes behind a HELLO that waits for its answer")
         except PeerViolation as violation:

@@ -196,6 +196,18 @@ class StallTests(SynchronousTestCase):
         attention.expect(START + 2.0)
         self.assertEqual(attention.fresh_until, START + 2.0 + NOTICED)
 
+    def test_after_a_stall_nothing_is_fresh(self) -> None:
+        """The timers come first: what is read between a late wake and the next one may have lain there all the time."""
+        attention = Attention(START)
+        attention.expect(START + 1.0)
+        attention.looked(START + 4.0)
+        for at in (START + 4.02, START + 4.01):
+            attention.expect(at)
+            self.assertLess(attention.fresh_until, START)
+        attention.looked(START + 4.02)
+        attention.expect(START + 5.0)
+        self.assertEqual(attention.fresh_until, START + 5.0 + NOTICED)
+
     def test_when_the_last_stall_ended(self) -> None:
         """Comparing ``stalled_at`` tells that there was one more."""
         attention = Attention(START)

@@ -123,7 +123,7 @@ class DrainingTests(SynchronousTestCase):
     def test_rubbish(self) -> None:
         """What is no decimal number at the start of the reason is text for people: back-off, and no exception."""
         for reason in (
-            "", "draining", "after", "after=", "after=-5000", "after=+5", "after=5e3", "after=5.0", "after=0x10",
-            "after=٣٠٠٠", "after=5000ms", "after=5_000", "come back after=5000", "AFTER=5000", " after=5000",
+            "", "draining", "after", "after=", "after= 5", "after=-5000", "after=+5", "after=5e3", "after=5.0",
+            "after=0x10", "after=٣٠٠٠", "after=5000ms", "after=5_000", "back after=5000", "AFTER=5000", " after=5000",
         ):  # fmt: skip
             self.assert_waits(reason, 0.0, 1.0)

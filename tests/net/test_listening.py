@@ -120,7 +120,7 @@ class ListenerTests(HandCase):
         transport = self.connect(hello("a"))
         self.advance(STEP)
         self.assertTrue(transport.gone)
-        self.assertEqual(told, ["joined a", "Alive a", "Dead a", "gone a"])
+        self.assertEqual(told, ["joined a", "Alive a", "Left a", "gone a"])
 
     def test_round_trips_for_those_who_want_them(self) -> None:
         """A listener with a method for round trips is told each; one without costs nothing and is told none."""

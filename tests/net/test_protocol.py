@@ -28,6 +28,9 @@ LATE = 0.05
 class TlsTransport(HandTransport):
     """A transport whose handshake the test completes."""
 
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """It is a TCP transport, too."""
+
     def complete(self) -> None:
         """The handshake is done."""
         self.protocol.handshakeCompleted()

@@ -46,9 +46,12 @@ class PairTestCase(SynchronousTestCase):
 class ListedTests(PairTestCase):
     """An agent that comes is listed."""
 
-    def test_listed(self) -> None:
-        """Within 2 s of its connection the peer is listed with services, meta, load, uptime, and then with an RTT."""
-        self.agent("agent-1", "--services", "auth,billing", "--meta", "zone=a")
+    def test_listed_and_left(self) -> None:
+        """Within 2 s of its connection the peer is listed with services, meta, load, uptime, and then with an RTT.
+
+        When the agent is told to stop it has left, which is no failure, and it ends by that signal.
+        """
+        agent = self.agent("agent-1", "--services", "auth,billing", "--meta", "zone=a")
         poll(lambda: self.server.peer("agent-1"), 20.0, "agent-1 connects")
         connected = time.monotonic()
         peer = self.alive("agent-1", 2.0)
@@ -66,12 +69,6 @@ class ListedTests(PairTestCase):
         heard = poll(lambda: (one := self.server.peer("agent-1")) and one["rtt_ms"] and one, 2.0, "its RTT")
         self.assertLess(heard["rtt_ms"]["smoothed"], 200.0)
         self.assertEqual(self.server.metric("heartbeat_peers", state="alive"), 1.0)
-        self.assertEqual(self.server.failures(), [])
-
-    def test_clean_stop(self) -> None:
-        """An agent that is told to stop leaves: left, and no failure; it ends by that signal."""
-        agent = self.agent("agent-1")
-        self.alive("agent-1")
         self.assertIn(agent.stop(), _STOPPED)
         self.server.in_state("agent-1", "left", 1.0)
         self.assertEqual(self.server.failures(), [])

@@ -80,7 +80,6 @@ def decoded(data: bytes) -> list[f.Frame]:
 class End:
     """A session and the loop that drives it.
 
-    :ivar sent: all bytes that it has sent
     :ivar log: all events so far
     """
 
@@ -113,8 +112,13 @@ class End:
             address="192.0.2.7:4000",
             caps=caps,
         )
-        self.sent = b""
+        self._sent: list[bytes] = []
         self.log: list[Event] = []
+
+    @property
+    def sent(self) -> bytes:
+        """All bytes so far."""
+        return b"".join(self._sent)
 
     def to(self, at: float) -> None:
         """Listen until then; nothing is served."""
@@ -144,7 +148,7 @@ class End:
         data = self.session.data_to_send()
         if data:
             self.session.beats.handed_over(self.now)
-        self.sent += data
+        self._sent.append(data)
         self.log += self.session.beats.events()
         return data
 

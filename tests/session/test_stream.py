@@ -1,0 +1,299 @@
+"""Application bytes inside DATA (``wire.md`` §7): credit in both directions, chunks, half-close."""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from heartbeat.errors import NotConnected, PeerViolation
+from heartbeat.session.stream import CHUNK, MOST_CREDIT, Stream
+from heartbeat.wire import frames as f
+from tests.session.ends import ALL_CAPS, End, SessionTestCase, decoded, ping
+
+LEAST = 16_384
+
+
+def payload(frames: bytes) -> bytes:
+    """The application bytes in DATA frames."""
+    return b"".join(frame.payload for frame in decoded(frames) if isinstance(frame, f.Data))
+
+
+def credit(frames: bytes) -> int:
+    """What WINDOW frames give in all."""
+    return sum(frame.credit for frame in decoded(frames) if isinstance(frame, f.Window))
+
+
+class ReceivingTests(SessionTestCase):
+    """The peer's direction."""
+
+    def test_payloads_in_order(self) -> None:
+        """The application takes them one by one; nothing is there when it took all."""
+        stream = Stream(LEAST, LEAST)
+        self.assertEqual(stream.take(), b"")
+        stream.received(b"one")
+        stream.received(b"two")
+        self.assertEqual([stream.take(), stream.take(), stream.take()], [b"one", b"two", b""])
+
+    def test_credit_is_used_up(self) -> None:
+        """Exactly what was given may come, and not a byte more."""
+        stream = Stream(LEAST, LEAST)
+        stream.received(b"x" * (LEAST - 1))
+        stream.received(b"x")
+        self.assertEqual(stream.credit_in, 0)
+        with self.assertRaises(PeerViolation) as caught:
+            stream.received(b"x")
+        self.assertEqual(caught.exception.code, 2)
+
+    def test_credit_is_given_back_as_it_is_taken(self) -> None:
+        """In steps of at most half, not before half came together, and all of it in the end."""
+        stream = Stream(LEAST, LEAST)
+        stream.received(b"x" * LEAST)
+        self.assertEqual(stream.ate(LEAST // 2 - 1), b"")
+        self.assertEqual(decoded(stream.ate(1)), [f.Window(LEAST // 2)])
+        self.assertEqual(stream.credit_in, LEAST // 2)
+        self.assertEqual(decoded(stream.ate(LEAST // 2)), [f.Window(LEAST // 2)])
+        self.assertEqual(stream.credit_in, LEAST)
+
+    def test_all_at_once(self) -> None:
+        """An application that takes everything in one go gives back everything: the window does not shrink."""
+        stream = Stream(LEAST, LEAST)
+        stream.received(b"x" * LEAST)
+        self.assertEqual(decoded(stream.ate(LEAST)), [f.Window(LEAST // 2), f.Window(LEAST // 2)])
+        self.assertEqual(stream.credit_in, LEAST)
+
+    def test_an_odd_number(self) -> None:
+        """Half is rounded down; what is left over comes with the next step."""
+        stream = Stream(LEAST + 1, LEAST)
+        stream.received(b"x" * (LEAST + 1))
+        self.assertEqual(credit(stream.ate(LEAST + 1)), LEAST)
+        stream.received(b"x" * LEAST)
+        self.assertEqual(credit(stream.ate(LEAST)), LEAST)
+        self.assertEqual(stream.credit_in, LEAST)
+
+    def test_the_end(self) -> None:
+        """DATA of length 0 ends it, without credit too; any DATA after it is a violation; no WINDOW either."""
+        for after in (b"x", b""):
+            stream = Stream(LEAST, LEAST)
+            stream.received(b"x" * LEAST)
+            stream.received(b"")
+            self.assertTrue(stream.ended_in)
+            with self.assertRaises(PeerViolation):
+                stream.received(after)
+            self.assertEqual(stream.ate(LEAST), b"")
+
+    @settings(deadline=None)
+    @given(
+        st.integers(LEAST, 10 * LEAST), st.lists(st.tuples(st.integers(0, 40_000), st.integers(0, 40_000)), max_size=60)
+    )
+    def test_never_more_is_held_than_was_promised(self, ours: int, steps: list[tuple[int, int]]) -> None:
+        """Whatever comes and is taken: what is held, the credit and what waits for a WINDOW are what we gave."""
+        stream = Stream(ours, LEAST)
+        held = given_back = came = ate = 0
+        for wish, taken in steps:
+            comes = min(wish, stream.credit_in)
+            if comes:
+                stream.received(b"x" * comes)
+            came, held = came + comes, held + comes
+            takes = min(taken, held)
+            frames = stream.ate(takes)
+            held, ate = held - takes, ate + takes
+            for frame in decoded(frames):
+                assert isinstance(frame, f.Window)
+                self.assertLessEqual(frame.credit, ours // 2)
+            given_back += credit(frames)
+            self.assertEqual(stream.credit_in, ours - came + given_back)
+            self.assertLessEqual(held + stream.credit_in, ours)
+            self.assertLess(ate - given_back, ours // 2 + 1)  # nothing is kept back for good
+
+
+class SendingTests(SessionTestCase):
+    """Our direction."""
+
+    def test_chunks(self) -> None:
+        """At most 16 KiB each, in order, as far as the credit goes."""
+        stream = Stream(LEAST, 3 * CHUNK + 5)
+        data = random.Random(1).randbytes(5 * CHUNK)
+        stream.send(data)
+        self.assertEqual(stream.queued, len(data))
+        sent = stream.data_to_send(1_000_000)
+        sizes = [len(frame.payload) for frame in decoded(sent) if isinstance(frame, f.Data)]
+        self.assertEqual(sizes, [CHUNK, CHUNK, CHUNK, 5])
+        self.assertEqual((stream.credit_out, stream.queued), (0, 2 * CHUNK - 5))
+        self.assertEqual(stream.data_to_send(1_000_000), b"")
+        stream.window(2 * CHUNK)
+        self.assertEqual(payload(sent) + payload(stream.data_to_send(1_000_000)), data)
+        self.assertEqual((stream.credit_out, stream.queued), (5, 0))
+
+    def test_room(self) -> None:
+        """No more bytes than asked for, headers included, down to none."""
+        stream = Stream(LEAST, 1_000_000)
+        stream.send(b"x" * 1000)
+        self.assertEqual(stream.data_to_send(0), b"")
+        self.assertEqual(stream.data_to_send(8), b"")
+        self.assertEqual(len(stream.data_to_send(9)), 9)
+        self.assertEqual(len(stream.data_to_send(100)), 100)
+        self.assertEqual(len(stream.data_to_send(10_000)), 8 + 1000 - 1 - 92)
+
+    def test_nothing_to_say(self) -> None:
+        """No bytes, no frame; sending none is no end of the stream."""
+        stream = Stream(LEAST, LEAST)
+        stream.send(b"")
+        self.assertEqual(stream.data_to_send(1000), b"")
+        self.assertFalse(stream.ended_out)
+
+    def test_the_end(self) -> None:
+        """Behind what is queued, once, and it needs no credit; afterwards nothing can be sent."""
+        stream = Stream(LEAST, 10)
+        stream.send(b"0123456789")
+        stream.end()
+        stream.end()
+        self.assertEqual(decoded(stream.data_to_send(1000)), [f.Data(b"0123456789"), f.Data(b"")])
+        self.assertEqual(stream.credit_out, 0)
+        with self.assertRaises(NotConnected):
+            stream.send(b"more")
+
+    def test_the_end_waits_for_credit_like_the_rest(self) -> None:
+        """It does not overtake what cannot leave yet."""
+        stream = Stream(LEAST, 4)
+        stream.send(b"012345")
+        stream.end()
+        self.assertEqual(decoded(stream.data_to_send(1000)), [f.Data(b"0123")])
+        stream.window(2)
+        self.assertEqual(decoded(stream.data_to_send(1000)), [f.Data(b"45"), f.Data(b"")])
+
+    def test_windows_that_make_no_sense(self) -> None:
+        """0, or more than 2^31 - 1 in all, is a violation."""
+        stream = Stream(LEAST, LEAST)
+        stream.window(MOST_CREDIT - LEAST)
+        self.assertEqual(stream.credit_out, MOST_CREDIT)
+        for wrong in (1, 0):
+            with self.assertRaises(PeerViolation):
+                stream.window(wrong)
+
+    def test_a_large_write_is_not_copied_again_and_again(self) -> None:
+        """20 MB in one piece leave in chunks at the cost of about one copy."""
+        stream = Stream(LEAST, MOST_CREDIT)
+        data = bytes(20_000_000)
+        stream.send(data)
+        chunks = 0
+        while stream.queued:
+            chunks += 1
+            self.assertLessEqual(len(stream.data_to_send(CHUNK + 8)), CHUNK + 8)
+        self.assertEqual(chunks, -(-len(data) // CHUNK))
+
+    @settings(deadline=None)
+    @given(
+        st.lists(st.binary(max_size=100), max_size=20),
+        st.lists(st.tuples(st.integers(0, 200), st.integers(0, 120)), max_size=60),
+    )
+    def test_any_credit_and_any_room(self, writes: list[bytes], steps: list[tuple[int, int]]) -> None:
+        """The bytes come out in order, never over the credit, never over the room, and all of them in the end."""
+        stream = Stream(LEAST, 0)
+        for data in writes:
+            stream.send(data)
+        stream.end()
+        out, given_credit = b"", 0
+        for more, room in [*steps, (10_000, 100_000)]:
+            if more:
+                stream.window(more)
+                given_credit += more
+            sent = stream.data_to_send(room)
+            self.assertLessEqual(len(sent), room)
+            out += sent
+            self.assertLessEqual(len(payload(out)), given_credit)
+        self.assertEqual(payload(out), b"".join(writes))
+        frames = decoded(out)
+        self.assertEqual([index for index, frame in enumerate(frames) if frame == f.Data(b"")], [len(frames) - 1])
+
+
+class OnTheWireTests(SessionTestCase):
+    """In a session with ``data`` in force."""
+
+    def wrapped(self, theirs: int = 65_536, **settings: int) -> End:
+        """An acceptor behind its gate."""
+        return self.acceptor({"caps": list(ALL_CAPS), "max_data": theirs}, caps=ALL_CAPS, **settings)
+
+    def test_the_first_credit(self) -> None:
+        """Each end's ``max_data`` is what the other may send first."""
+        end = self.wrapped(theirs=70_000, max_data=20_000)
+        stream = end.session.stream
+        assert stream is not None
+        self.assertEqual((stream.credit_in, stream.credit_out), (20_000, 70_000))
+
+    def test_data_and_beats_together(self) -> None:
+        """DATA is taken, PINGs between are answered; the account of phase two goes on."""
+        end = self.wrapped()
+        replies = end.read(f.Data(b"one"), ping(1), f.Data(b"two"), ping(2))
+        self.assertEqual([frame for frame in replies if isinstance(frame, f.Ack)], [f.Ack(1, 7), f.Ack(2, 7)])
+        stream = end.session.stream
+        assert stream is not None
+        self.assertEqual(stream.take() + stream.take(), b"onetwo")
+
+    def test_data_beyond_the_credit(self) -> None:
+        """Is refused at its header, before its body came."""
+        end = self.wrapped(max_data=20_000)
+        end.read(f.Data(b"x" * 19_000))
+        end.read(b"HDAT" + (1001).to_bytes(4))
+        self.assert_said(end, 2, "DATA")
+
+    def test_credit_given_back_counts_at_once(self) -> None:
+        """When the application took bytes, the peer may send as many more, in one frame or in several."""
+        end = self.wrapped(max_data=20_000)
+        end.read(f.Data(b"x" * 20_000))
+        stream = end.session.stream
+        assert stream is not None
+        end.session.reply(stream.ate(20_000))
+        self.assertEqual(credit(end.out()), 20_000)
+        end.read(f.Data(b"y" * 12_000))
+        end.read(f.Data(b"z" * 8000))
+        self.assert_stays(end)
+
+    def test_a_window(self) -> None:
+        """Gives us credit; one that makes no sense is BYE 2."""
+        end = self.wrapped(theirs=LEAST)
+        stream = end.session.stream
+        assert stream is not None
+        end.read(f.Window(100))
+        self.assertEqual(stream.credit_out, LEAST + 100)
+        end.read(b"HWIN\0\0\0\0")
+        self.assert_said(end, 2, "WINDOW")
+        end = self.wrapped()
+        end.read(f.Window(2**31 - 1))
+        self.assert_said(end, 2, "WINDOW")
+
+    def test_the_ends_of_both_streams(self) -> None:
+        """Half-close in one direction leaves the other and the beats alone; DATA after it is BYE 2."""
+        end = self.wrapped()
+        end.read(f.Data(b""), ping(5))
+        stream = end.session.stream
+        assert stream is not None
+        self.assertTrue(stream.ended_in)
+        self.assert_stays(end)
+        stream.send(b"answer")
+        self.assertEqual(payload(stream.data_to_send(1000)), b"answer")
+        end.read(f.Data(b"x"))
+        self.assert_said(end, 2, "DATA")
+        end = self.wrapped()
+        end.read(f.Data(b""), f.Data(b""))
+        self.assert_said(end, 2, "DATA")
+
+    def test_data_is_a_sign_of_life_and_no_round_trip(self) -> None:
+        """A peer that only sends DATA is heard, whole frames only."""
+        end = self.wrapped()
+        end.to(end.now + 1.0)
+        end.read(f.Data(b"x"))
+        self.assertEqual(end.session.liveness.heard_at, end.now)
+        heard = end.now
+        end.to(end.now + 1.0)
+        end.take(f.Data(b"xyz").encode()[:-1])
+        self.assertEqual(end.session.liveness.heard_at, heard)
+
+    def test_without_the_capability(self) -> None:
+        """Neither DATA nor WINDOW may stand there."""
+        for frame in (f.Data(b"x"), f.Window(9)):
+            end = self.acceptor()
+            self.assertIsNone(end.session.stream)
+            end.read(frame)
+            self.assert_said(end, 2)
