@@ -235,24 +235,27 @@ class Beats:
 
     def next_timer(self) -> float | None:
         """When to call :meth:`handle_timer`: monotonic seconds, or None."""
-        judge = self.liveness.next_timer()
-        if judge is None:  # not judged (not yet, not while we are deaf, not any more): not asked either
+        judge = self.liveness.due
+        if judge == NEVER:  # not judged (not yet, not while we are deaf, not any more): not asked either
             return None
         return min(self._ask_due, judge)
 
     def handle_timer(self, now: float) -> Need:
         """The moment of :meth:`next_timer` has come or passed."""
         liveness = self.liveness
-        need = liveness.handle_timer(now)
+        need = NOTHING if now < liveness.due else liveness.handle_timer(now)
         if need is ASK or need is ASK_AND_LOOK:
             self._ask_due = now + self._paced(now)
             return self._asked_before(need, now) if self.full else need
-        if now < self._ask_due or need is JUDGE or liveness.next_timer() is None:
+        if now < self._ask_due or need is JUDGE or liveness.due == NEVER:
             return need
         self._ask_due = now + self._paced(now)
         if self._sent and (self._fails(now) or self.full):
             return need
-        return ASK if need is NOTHING else ASK_AND_LOOK
+        if need is not NOTHING:
+            return ASK_AND_LOOK
+        liveness.put_off()
+        return ASK
 
     def observe(self, evidence: Evidence, now: float) -> None:
         """The evidence that LOOK asked for."""

@@ -55,6 +55,7 @@ class Liveness:
 
     :ivar heard_at: the last sign of life; a hot path writes it directly and calls :meth:`refute` if there is a
         :attr:`suspicion`
+    :ivar due: when :meth:`handle_timer` is wanted, infinite for never; :meth:`next_timer` in one read
     :ivar asking: a question was written that the kernel does not have yet
     :ivar terms: the agreed times; a STALLED or a detector may make the judge more patient for a while
     :ivar stuck: the peer last said that its work stands still
@@ -62,8 +63,8 @@ class Liveness:
     """
 
     __slots__ = (
-        "_deaf_at", "_due", "_excused", "_grant", "_handed_at", "_spared_for", "asking", "attention",
-        "can_ask", "cause", "detector", "evidence", "heard_at", "news", "rtt", "since", "state", "stuck",
+        "_deaf_at", "_excused", "_grant", "_handed_at", "_spared_for", "asking", "attention",
+        "can_ask", "cause", "detector", "due", "evidence", "heard_at", "news", "rtt", "since", "state", "stuck",
         "suspicion", "terms",
     )  # fmt: skip
 
@@ -97,7 +98,7 @@ class Liveness:
         self._excused: tuple[float, float] | None = None  # of the silence since [0], [1] seconds were not silence
         self._grant: tuple[float, float] | None = None  # [0] more seconds, until [1]
         self.news: list[Event] | None = None
-        self._due = NEVER if gated else now + self.terms.half
+        self.due = NEVER if gated else now + self.terms.half
         attention.remember(LONGEST_PATIENCE * detect)
 
     def opened(self, now: float, agreed: Terms | None = None) -> None:
@@ -109,7 +110,7 @@ class Liveness:
                 self.detector.agree(agreed.interval, agreed.detect)
         self.heard_at = now
         self._move(Input.OPENED, now)
-        self._due = now + self.terms.half
+        self.due = now + self.terms.half
         self.note(Alive(now))
 
     # -- what happened
@@ -129,7 +130,7 @@ class Liveness:
         self.suspicion = None
         self._move(Input.HEARD_STUCK if self.stuck else Input.HEARD, now)
         if self._deaf_at is None:
-            self._due = now + self.terms.half
+            self.due = now + self.terms.half
         self.note(Stuck(now) if self.stuck else Alive(now))
 
     def works(self, stuck: bool, now: float) -> None:
@@ -156,7 +157,7 @@ class Liveness:
         """We stopped reading on purpose: silence does not count until :meth:`hearing`."""
         if self._deaf_at is None and self.state not in FINAL:
             self._deaf_at = now
-            self._due = NEVER
+            self.due = NEVER
 
     def hearing(self, now: float) -> None:
         """We read again. Questions put before do not count any more: their answers may still be unread."""
@@ -173,7 +174,7 @@ class Liveness:
         if self.detector is not None:
             self.detector.skip()
         if self.state not in FINAL and self.state is not State.CONNECTING:
-            self._due = now + self.terms.cap
+            self.due = now + self.terms.cap
 
     def grant(self, seconds: float, now: float) -> None:
         """The peer says that it was stalled: be more patient by that, at most by D, for a minute; once a minute."""
@@ -184,11 +185,11 @@ class Liveness:
 
     def next_timer(self) -> float | None:
         """When to call :meth:`handle_timer`: monotonic seconds, or None."""
-        return None if self._due == NEVER else self._due
+        return None if self.due == NEVER else self.due
 
     def handle_timer(self, now: float) -> Need:
         """The moment of :meth:`next_timer` has come or passed. Do what is needed, then read the state."""
-        if now < self._due:
+        if now < self.due:
             return NOTHING
         granted = 0.0
         if self._grant is not None:
@@ -202,25 +203,30 @@ class Liveness:
             self._spare("local_stall", now, now - self.heard_at - silent)
         if self.suspicion is None:
             if silent < agreed.half - EPSILON:
-                self._due = now + agreed.half - silent
+                self.due = now + agreed.half - silent
                 return NOTHING
             self.suspicion = Suspicion()
             self._move(Input.SILENT, now)
             self.note(Suspect(now, silent))
-            self._due = now + min(agreed.cap, max(agreed.detect - silent, 0.0))
+            self.due = now + min(agreed.cap, max(agreed.detect - silent, 0.0))
             return ASK_AND_LOOK if self.can_ask else LOOK
         left = agreed.detect - silent
         if self.can_ask:
             if self._handed_at <= self.heard_at:  # nobody is condemned unheard
-                self._due = now + agreed.cap
+                self.due = now + agreed.cap
                 return NOTHING if self.asking else ASK
             waited = self.attention.awake(self._handed_at, now, agreed.cap)
             left = max(left, agreed.answer_time(self.rtt) - waited)
         if left > EPSILON:
-            self._due = now + min(left, agreed.cap)
+            self.due = now + min(left, agreed.cap)
             return NOTHING
-        self._due = now + agreed.cap
+        self.due = now + agreed.cap
         return JUDGE
+
+    def put_off(self) -> None:
+        """Look no earlier than a peer that is well can be at its half time: spares a wake or two per interval."""
+        if self.suspicion is None:
+            self.due = max(self.due, self.heard_at + self.terms.half)
 
     def doubt(self, now: float) -> Need:
         """Too many are due in this turn: we suspect ourselves. One more question, once per suspicion.
@@ -233,7 +239,7 @@ class Liveness:
         suspicion.doubted = True
         self._handed_at = LONG_AGO
         self._spare("mass_timeout", now, 0.0)
-        self._due = now + self.terms.cap
+        self.due = now + self.terms.cap
         return ASK
 
     def observe(self, evidence: Evidence, now: float) -> None:
@@ -246,7 +252,7 @@ class Liveness:
             return
         if suspicion.undrained(evidence):
             self._spare("unread_input", now, 0.0)
-            self._due = now
+            self.due = now
             return
         cause, detail = name_silence(suspicion.half_time, evidence)
         self.condemn(cause, now, replace(evidence, detail=detail))
@@ -308,7 +314,7 @@ class Liveness:
             self.since = now
             if state in FINAL:
                 self.suspicion = None
-                self._due = NEVER
+                self.due = NEVER
 
     def _silent(self, now: float, cap: float) -> float:
         silent = self.attention.awake(self.heard_at, now, cap)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 __all__ = ["EMPTY_REPORT", "Report"]
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+NO_META: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class Report(NamedTuple):
     """One end's account of itself.
 
     :ivar load: normalised, 0.0 idle to 1.0 saturated; above 1.0 is allowed
@@ -26,7 +29,7 @@ class Report:
     uptime: int = 0
     stuck: bool = False
     services: tuple[str, ...] = ()
-    meta: Mapping[str, str] = field(default_factory=dict)
+    meta: Mapping[str, str] = NO_META
     progress: int | None = None
     cert_expires: int | None = None
     lag_p99_ms: float | None = None

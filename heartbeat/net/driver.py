@@ -57,8 +57,8 @@ class Driver:
     """
 
     __slots__ = (
-        "__weakref__", "_abort_at", "_acted", "_joined", "_outbox", "_wheel", "address", "follower", "house", "link",
-        "place", "seconds", "session", "tick",
+        "__weakref__", "_abort_at", "_acted", "_attention", "_joined", "_outbox", "_wheel", "address", "follower",
+        "house", "link", "place", "seconds", "session", "tick",
     )  # fmt: skip
 
     def __init__(self, session: Session, wheel: Wheel, link: Link, house: House = NOBODY) -> None:
@@ -70,6 +70,7 @@ class Driver:
         self.tick = self.place = -1
         self.seconds = wheel.seconds
         self._wheel = wheel
+        self._attention = wheel.attention
         self._outbox: Outbox | None = None
         self._joined = False
         self._acted = Parting.STAY
@@ -82,7 +83,7 @@ class Driver:
         """Bytes came. The hot path: one PING in, one ACK out."""
         now = self.seconds()
         session = self.session
-        if now > session.liveness.attention.fresh_until:
+        if now > self._attention.fresh_until:
             more = session.receive_data(data, now, self.link.arrived_at(now))
         else:
             more = session.receive_data(data, now)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any, Final
 
 from twisted.logger import Logger
@@ -61,7 +60,7 @@ def checked(report: Any) -> Report:
         _check_number("lag_p99_ms", report.lag_p99_ms)
     check_meta("meta", report.meta)
     services = check_services("services", report.services)
-    return report if report.services == services else replace(report, services=services)
+    return report if report.services == services else report._replace(services=services)
 
 
 def _check_number(name: str, value: Any) -> None:

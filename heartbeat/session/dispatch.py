@@ -59,9 +59,12 @@ def _ping(session: Session, frame: Ping, now: float) -> None:
 
 
 def _sync(session: Session, frame: Sync, now: float) -> None:
-    answer, event = session.syncs.received(frame, session.peer, now)
+    syncs = session.syncs
+    expected = syncs.expects
+    answer, event = syncs.received(frame, session.peer, now)
     session.reply(answer)
-    session.place()
+    if syncs.expects is not expected:
+        session.place()
     session.liveness.works(session.peer.report.stuck, now)
     if event is not None:
         session.liveness.note(event)

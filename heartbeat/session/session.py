@@ -220,10 +220,11 @@ class Session:
         except PeerViolation as violation:
             self.bye(violation.code, violation.reason, now)
         self._quicken()
-        return True
+        news = self.liveness.news is not None or self.parting is not Parting.STAY
+        return news or self.gate is not None or self.stream is not None
 
     def _takes_more(self) -> bool:
-        return self.parting is Parting.STAY and self.applicant is None
+        return self.parting is Parting.STAY and (self.gate is None or self.applicant is None)
 
     def _quicken(self) -> None:
         """Whether the next read may be taken without the decoder."""

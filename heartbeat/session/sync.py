@@ -124,16 +124,7 @@ class Syncs:
         stuck = bool(frame.flags & STUCK)
         old = peer.report
         peer.svc_hash = shared(frame.svc_hash)
-        peer.report = Report(
-            load=frame.load,
-            uptime=frame.uptime,
-            stuck=stuck,
-            services=old.services,
-            meta=old.meta,
-            progress=old.progress,
-            cert_expires=old.cert_expires,
-            lag_p99_ms=old.lag_p99_ms,
-        )
+        peer.report = Report(frame.load, frame.uptime, stuck, *old[3:])
         want = self._state and (frame.svc_hash != self.held or bool(frame.flags & CHANGED))
         if want:
             self.expects = True
@@ -145,17 +136,9 @@ class Syncs:
     def stated(self, body: bytes, peer: Peer, now: float) -> Synced:
         """The STATE that we asked for came. Raises PeerViolation."""
         told = parse_state(body)
+        services = shared(told.services) if len(told.services) <= SHARED_NAMES else told.services
         last = peer.report
-        peer.report = Report(
-            load=last.load,
-            uptime=last.uptime,
-            stuck=last.stuck,
-            services=shared(told.services) if len(told.services) <= SHARED_NAMES else told.services,
-            meta=told.meta,
-            progress=told.progress,
-            cert_expires=told.cert_expires,
-            lag_p99_ms=told.lag_p99_ms,
-        )
+        peer.report = told._replace(load=last.load, uptime=last.uptime, stuck=last.stuck, services=services)
         self.expects = False
         self.held = self._wanted
         return Synced(now, peer.report)

@@ -306,6 +306,19 @@ class PaceTests(TimedTestCase):
         self.assertGreater(max(gaps) - min(gaps), INTERVAL * JITTER)
         self.assert_near(sum(gaps) / len(gaps), INTERVAL, within=0.01)
 
+    def test_the_well_are_woken_for_questions_only(self) -> None:
+        """No wake in between to find that the peer was heard: once per interval is enough."""
+        asker = Asker()
+        wakes = 0
+        while asker.now < START + 100.0:
+            before = asker.beats.number
+            asker.step()
+            wakes += 1
+            if asker.beats.number > before:
+                asker.to(asker.now + 0.01)
+                asker.beats.answered(before, asker.now)
+        self.assertLessEqual(wakes, len(asker.asked) + 3)
+
     def lossy(self, asker: Asker, until: float, every: int) -> None:
         """Lose one question in ``every``."""
         while asker.now < until:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -18,27 +17,27 @@ GOOD = Report(load=0.5, uptime=7, services=("auth", "billing"), meta={"zone": "b
 WRONG: tuple[Any, ...] = (
     None,
     {"load": 0.5},
-    replace(GOOD, load=float("nan")),
-    replace(GOOD, load=float("inf")),
-    replace(GOOD, load="high"),  # type: ignore[arg-type]  # wrong on purpose, as all below
-    replace(GOOD, load=None),  # type: ignore[arg-type]
-    replace(GOOD, uptime="a day"),  # type: ignore[arg-type]
-    replace(GOOD, uptime=None),  # type: ignore[arg-type]
-    replace(GOOD, services=("auth", "")),
-    replace(GOOD, services=("a\nb",)),
-    replace(GOOD, services=(b"auth",)),  # type: ignore[arg-type]
-    replace(GOOD, services="auth"),  # type: ignore[arg-type]
-    replace(GOOD, services=None),  # type: ignore[arg-type]
-    replace(GOOD, services=tuple(f"s{number}" for number in range(4097))),
-    replace(GOOD, meta={"zone": 7}),  # type: ignore[dict-item]
-    replace(GOOD, meta={"zone": "x" * 1025}),
-    replace(GOOD, meta=None),  # type: ignore[arg-type]
-    replace(GOOD, progress="some"),  # type: ignore[arg-type]
-    replace(GOOD, progress=1.5),  # type: ignore[arg-type]
-    replace(GOOD, progress=True),
-    replace(GOOD, cert_expires="soon"),  # type: ignore[arg-type]
-    replace(GOOD, lag_p99_ms=float("nan")),
-    replace(GOOD, lag_p99_ms="late"),  # type: ignore[arg-type]
+    GOOD._replace(load=float("nan")),
+    GOOD._replace(load=float("inf")),
+    GOOD._replace(load="high"),  # type: ignore[arg-type]  # wrong on purpose, as all below
+    GOOD._replace(load=None),  # type: ignore[arg-type]
+    GOOD._replace(uptime="a day"),  # type: ignore[arg-type]
+    GOOD._replace(uptime=None),  # type: ignore[arg-type]
+    GOOD._replace(services=("auth", "")),
+    GOOD._replace(services=("a\nb",)),
+    GOOD._replace(services=(b"auth",)),  # type: ignore[arg-type]
+    GOOD._replace(services="auth"),  # type: ignore[arg-type]
+    GOOD._replace(services=None),  # type: ignore[arg-type]
+    GOOD._replace(services=tuple(f"s{number}" for number in range(4097))),
+    GOOD._replace(meta={"zone": 7}),  # type: ignore[dict-item]
+    GOOD._replace(meta={"zone": "x" * 1025}),
+    GOOD._replace(meta=None),  # type: ignore[arg-type]
+    GOOD._replace(progress="some"),  # type: ignore[arg-type]
+    GOOD._replace(progress=1.5),  # type: ignore[arg-type]
+    GOOD._replace(progress=True),
+    GOOD._replace(cert_expires="soon"),  # type: ignore[arg-type]
+    GOOD._replace(lag_p99_ms=float("nan")),
+    GOOD._replace(lag_p99_ms="late"),  # type: ignore[arg-type]
 )
 
 
@@ -67,7 +66,7 @@ class GuardedSourceTests(SynchronousTestCase):
         """Its account is passed on as it is."""
         source = Source(GOOD)
         self.assertEqual(GuardedSource(source).report(), GOOD)
-        source.said = [replace(GOOD, load=0.75)]
+        source.said = [GOOD._replace(load=0.75)]
         self.assertEqual(GuardedSource(source).report().load, 0.75)
 
     def test_a_source_that_raises(self) -> None:
@@ -83,7 +82,7 @@ class GuardedSourceTests(SynchronousTestCase):
 
     def test_it_recovers(self) -> None:
         """When it is well again its account counts again, and its next failure is news again."""
-        guarded = GuardedSource(Source(GOOD, OSError(), OSError(), replace(GOOD, load=0.1), OSError()))
+        guarded = GuardedSource(Source(GOOD, OSError(), OSError(), GOOD._replace(load=0.1), OSError()))
         self.assertEqual([guarded.report().load for _ in range(5)], [0.5, 0.5, 0.5, 0.1, 0.1])
         self.assertEqual(self.logged(), 2)
 
@@ -97,12 +96,12 @@ class GuardedSourceTests(SynchronousTestCase):
     def test_lists_and_iterables(self) -> None:
         """Services in a list, or twice, are what was meant."""
         for services in (["auth", "billing"], ("auth", "billing", "auth"), iter(("auth", "billing"))):
-            guarded = GuardedSource(Source(replace(GOOD, services=services)))  # type: ignore[arg-type]
+            guarded = GuardedSource(Source(GOOD._replace(services=services)))  # type: ignore[arg-type]
             self.assertEqual(guarded.report().services, ("auth", "billing"))
 
     def test_it_can_be_sent(self) -> None:
         """Whatever the source says, what comes out makes a SYNC and a STATE."""
-        for told in (*WRONG, GOOD, replace(GOOD, services=["auth"])):  # type: ignore[arg-type]
+        for told in (*WRONG, GOOD, GOOD._replace(services=["auth"])):  # type: ignore[arg-type]
             syncs = Syncs(GuardedSource(Source(told)))
             syncs.agree(5.0, True)
             self.assertEqual(syncs.compose(0.0)[:4], b"HSYN")

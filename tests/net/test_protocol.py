@@ -17,6 +17,7 @@ from heartbeat import HeartbeatConfig, State
 from heartbeat.interfaces import IStateSource
 from heartbeat.liveness.report import Report
 from heartbeat.net import HeartbeatFactory, HeartbeatProtocol
+from heartbeat.net.gate import Connectors
 from heartbeat.wire.frames import Ack, Bye, Hello, Sync
 from tests.net.cases import INTERVAL, HandCase, HandTransport, bye, decoded, hello, ping
 
@@ -223,6 +224,16 @@ class TlsTests(HandCase):
         self.assertEqual([frame.code for frame in transport.said() if isinstance(frame, Bye)], [10])
         transport.complete()
         self.assertEqual(transport.said(), [])
+
+    def test_a_connector_waits_for_it(self) -> None:
+        """HELLO goes out when the handshake is done, once."""
+        transport = TlsTransport(self.clock)
+        self.attach(transport, Connectors(self.factory.config, reactor=self.clock))
+        self.assertEqual(transport.said(), [])
+        transport.complete()
+        transport.complete()
+        self.assertEqual([type(frame) for frame in transport.said()], [Hello])
+        transport.lose()
 
     def test_the_deadline_includes_it(self) -> None:
         """TLS is part of the handshake: a client that never finishes it is closed in time."""
