@@ -1,4 +1,4 @@
-"""A day of one peer and an hour of a thousand, in virtual time: what happened is asserted, the time taken is printed."""
+"""A day of one peer and an hour of a thousand in virtual time: what happened is asserted, the time is printed."""
 
 from __future__ import annotations
 
