@@ -143,7 +143,10 @@ class Wheel:
                 self.judging = []
                 crowded = self.attention.crowded(len(judging), self.watched)
                 for spoke in judging:
-                    spoke.judge_now(now, crowded)
+                    try:
+                        spoke.judge_now(now, crowded)
+                    except Exception:  # noqa: BLE001  as in a wake: it would keep all behind it from being judged
+                        log.failure("a connection could not be judged")
         finally:
             self._turning = False
             following = self._next()

@@ -14,7 +14,8 @@ from heartbeat.testing import SilentDrop
 from heartbeat.wire.codec import Decoder
 from heartbeat.wire.frames import BODY_LIMITS, Hello
 from heartbeat.wire.profile import parse_object
-from tests.net.cases import DETECT, INTERVAL, SimulatedCase, bye
+from tests.net.cases import DETECT, INTERVAL, SimulatedCase
+from tests.net.hand import bye
 
 #: Segments take a while, and a closing connection a turn or two.
 SOON = 0.1

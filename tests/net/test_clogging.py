@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from heartbeat.net.outbox import CLOGGED
 from heartbeat.wire.frames import HEADER_SIZE, Ack, Ping
-from tests.net.cases import DETECT, INTERVAL, STEP, HandCase, HandTransport, bye, hello, ping
+from tests.net.cases import DETECT, INTERVAL, STEP, HandCase
+from tests.net.hand import HandTransport, bye, hello, ping
 
 #: The wheel's resolution, and a step of the loop.
 LATE = 0.05

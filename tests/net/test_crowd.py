@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from heartbeat import Dead, Spared
 from heartbeat.wire.frames import Ping
-from tests.net.cases import DETECT, INTERVAL, HandCase, HandTransport, hello, ping
+from tests.net.cases import DETECT, INTERVAL, HandCase
+from tests.net.hand import HandTransport, hello, ping
 
 #: The wheel's resolution, and a step of the loop.
 LATE = 0.05

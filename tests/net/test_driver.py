@@ -9,7 +9,8 @@ from twisted.internet.error import ConnectionLost
 from heartbeat import State
 from heartbeat.liveness.evidence import TcpInfo
 from heartbeat.wire.frames import Ack, Bye, Hello, Ping, Stalled
-from tests.net.cases import DETECT, INTERVAL, STEP, HandCase, HandTransport, bye, hello, ping
+from tests.net.cases import DETECT, INTERVAL, STEP, HandCase
+from tests.net.hand import HandTransport, bye, hello, ping
 
 #: wire.md §6: how long the sender of a BYE reads on.
 LINGER = 1.0

@@ -12,7 +12,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from heartbeat import Alive, Dead, Dropped, Event, Left, RoundTrip, Suspect, Synced
 from heartbeat.liveness.events import Refused
 from heartbeat.net import Heartbeat
-from tests.net.cases import DETECT, HandCase, HandTransport, bye, hello, ping
+from tests.net.cases import DETECT, HandCase
+from tests.net.hand import HandTransport, bye, hello, ping
 
 #: The wheel's resolution, and a step of the loop.
 LATE = 0.05

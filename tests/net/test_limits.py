@@ -13,7 +13,8 @@ from twisted.python.failure import Failure
 from heartbeat import HeartbeatConfig
 from heartbeat.net import HeartbeatFactory
 from heartbeat.wire.frames import Ack, Bye, Hello
-from tests.net.cases import HandCase, HandTransport, Notes, bye, decoded, hello, ping
+from tests.net.cases import HandCase, Notes
+from tests.net.hand import HandTransport, bye, decoded, hello, ping
 
 #: The wheel's resolution, and a step of the loop.
 LATE = 0.05

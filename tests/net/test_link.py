@@ -23,7 +23,7 @@ from heartbeat.liveness.evidence import Evidence
 from heartbeat.net import HeartbeatFactory
 from heartbeat.net.link import GONE, OpaqueLink, TcpLink, TlsLink, link_for
 from heartbeat.net.turns import Turns
-from tests.net.cases import HandTransport
+from tests.net.hand import HandTransport
 
 
 class Sock:

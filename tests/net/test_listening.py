@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from heartbeat import Alive, Dead, Event, HeartbeatListener, Left, Peer, RoundTrip, State, Suspect
 from heartbeat.liveness.events import Refused
 from heartbeat.net.listening import call, tell, wants_round_trips
-from tests.net.cases import DETECT, INTERVAL, STEP, HandCase, bye, hello, ping
+from tests.net.cases import DETECT, INTERVAL, STEP, HandCase
+from tests.net.hand import bye, hello, ping
 
 #: The wheel's resolution, and a step of the loop.
 LATE = 0.05

@@ -13,7 +13,8 @@ from heartbeat.session.sync import service_hash
 from heartbeat.watch.failures import Failures
 from heartbeat.watch.listeners import Listeners
 from heartbeat.wire.frames import Bye
-from tests.net.cases import HandCase, HandTransport, hello, ping
+from tests.net.cases import HandCase
+from tests.net.hand import HandTransport, hello, ping
 
 DEEP = "[" * 9 + "]" * 9
 

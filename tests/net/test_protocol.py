@@ -19,7 +19,8 @@ from heartbeat.liveness.report import Report
 from heartbeat.net import HeartbeatFactory, HeartbeatProtocol
 from heartbeat.net.gate import Connectors
 from heartbeat.wire.frames import Ack, Bye, Hello, Sync
-from tests.net.cases import INTERVAL, HandCase, HandTransport, bye, decoded, hello, ping
+from tests.net.cases import INTERVAL, HandCase
+from tests.net.hand import HandTransport, bye, decoded, hello, ping
 
 #: The wheel's resolution, and a step of the loop.
 LATE = 0.05

@@ -10,7 +10,8 @@ from heartbeat.liveness.beats import Beats
 from heartbeat.liveness.liveness import Liveness
 from heartbeat.net.pulse import Pulse
 from heartbeat.net.wheel import wheel_for
-from tests.net.cases import STEP, HandTransport
+from tests.net.cases import STEP
+from tests.net.hand import HandTransport
 
 DETECT = 1.5
 INTERVAL = 0.5

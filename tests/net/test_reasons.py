@@ -13,7 +13,8 @@ from heartbeat.errors import HeartbeatError, PeerRefused, PeerUnresponsive, Term
 from heartbeat.liveness.evidence import Evidence
 from heartbeat.net import Heartbeat, PeerLeft, RefusedConnection, UnresponsiveConnection
 from heartbeat.net.reasons import RefusedTerms, reason_for, refusal
-from tests.net.cases import HandCase, bye, hello
+from tests.net.cases import HandCase
+from tests.net.hand import bye, hello
 
 
 class KindTests(SynchronousTestCase):

@@ -6,7 +6,8 @@ from typing import Any
 
 from heartbeat import Spared, State
 from heartbeat.wire.frames import Ack, Bye, Hello, Ping
-from tests.net.cases import HandCase, HandTransport, bye, hello, ping
+from tests.net.cases import HandCase
+from tests.net.hand import HandTransport, bye, hello, ping
 
 #: The wheel's resolution, and a step of the loop.
 LATE = 0.05

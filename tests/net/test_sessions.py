@@ -12,7 +12,8 @@ from heartbeat.net import HeartbeatFactory
 from heartbeat.net.sessions import KEPT, MOST_KEPT, TOKEN_LASTS
 from heartbeat.session.sync import service_hash
 from heartbeat.wire.frames import WANT_STATE, Bye, Hello, State, Sync, SyncAck
-from tests.net.cases import HandCase, HandTransport, bye, hello
+from tests.net.cases import HandCase
+from tests.net.hand import HandTransport, bye, hello
 
 SERVICES = ("auth", "billing")
 BODY = json.dumps({"services": SERVICES, "meta": {"zone": "b"}}).encode()

@@ -195,6 +195,20 @@ class WheelTests(SynchronousTestCase):
         self.advance(0.4)
         self.assertEqual([spoke.verdicts for spoke in many], [[True]] * 9)
 
+    def test_one_that_cannot_be_judged(self) -> None:
+        """A defect in one connection's verdict is logged, and the others of that turn get theirs."""
+
+        class Broken(Judged):
+            def judge_now(self, now: float, crowded: bool) -> None:
+                raise ZeroDivisionError("mine")
+
+        spokes = [Judged(self.wheel, 0.1), Broken(self.wheel, 0.1), Judged(self.wheel, 0.1)]
+        for spoke in spokes:
+            self.wheel.put(spoke, 0.1)
+        self.advance(0.2)
+        self.assertEqual([spoke.verdicts for spoke in spokes], [[False], [], [False]])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_a_stall_longer_than_the_wheel(self) -> None:
         """After a stall of many turns of the wheel everybody is woken once, and nobody is lost."""
         sleepers = [Sleeper(0.05 * n) for n in range(1, 200)]
