@@ -28,6 +28,8 @@ __all__ = ["Beats"]
 NEVER: Final = math.inf
 # A sender has at most this many unanswered questions, and then waits (wire.md §1).
 MOST_OUTSTANDING: Final = 1024
+# What a Beats with nothing outstanding has, which is most of them most of the time. It stays empty.
+NONE_OPEN: Final[list[float]] = []
 # The span of the loss ratio: what is assumed of the time before the first loss.
 MINUTE: Final = 60.0
 # A peer that is heard but answers nothing for this many detection times is dead, too (wire.md §2).
@@ -98,7 +100,7 @@ class Beats:
         self._loss: Loss | None = None  # a path that never lost a question needs none
         self._rtt_counts = rtt_counts
         self.first = 0
-        self._sent: list[float] = []  # when each question from first on was put
+        self._sent = NONE_OPEN  # when each question from first on was put
         self._unsampled = -1  # questions up to this one waited in user space: their round trip is not the path's
         self._watched: set[int] | None = None
         self._from = now  # since when an unanswered question counts
@@ -140,7 +142,10 @@ class Beats:
 
     def asked(self, now: float) -> None:
         """The question :attr:`number` was written. Call :meth:`handed_over` when the kernel has it."""
-        self._sent.append(now)
+        if self._sent:
+            self._sent.append(now)
+        else:
+            self._sent = [now]
         self.number += 1
         self.tally.pings_out += 1
         self.liveness.asked(now)
@@ -176,7 +181,10 @@ class Beats:
             tally.strays += 1
             return False
         at = sent[index]
-        del sent[: index + 1]
+        if index + 1 < len(sent):
+            del sent[: index + 1]
+        else:
+            self._sent = NONE_OPEN
         self.first = number + 1
         tally.acks_in += 1
         tally.lost += index

@@ -158,7 +158,7 @@ class HeartbeatFactory(Factory, House):
         own = ConfigSource(self.config, self.wheel.seconds)
         self.source: Any = own if state is None else GuardedSource(state)
         self.rtt_counts = Counters()
-        self._drivers: set[Driver] = set()
+        self._drivers: dict[Driver, None] = {}  # a dict is smaller than a set
         self._addresses: Counter[str] = Counter()
         self._roll = Roll(self.wheel, Sessions(self.wheel.clocks, token_keys))
         self._unix = 0
@@ -215,7 +215,7 @@ class HeartbeatFactory(Factory, House):
         elif ITCPTransport.providedBy(transport):  # behind a wrapper, haproxy's for one
             transport.setTcpNoDelay(self.config.kernel.nodelay)
         driver = protocol.drives(session, wheel, link, self)
-        self._drivers.add(driver)
+        self._drivers[driver] = None
         return driver
 
     def ready(self, driver: Driver) -> None:
@@ -284,7 +284,7 @@ class HeartbeatFactory(Factory, House):
 
     def ended(self, driver: Driver, now: float) -> None:
         """A connection is gone."""
-        self._drivers.discard(driver)
+        self._drivers.pop(driver, None)
         self._roll.ended(driver, now)
         self._count(driver, "")
         if not self._drivers:

@@ -49,7 +49,7 @@ class Sessions:
     def __init__(self, clocks: Clocks, keys: Sequence[bytes] | None = None) -> None:
         self._clocks = clocks
         self._box = MultiFernet([Fernet(key) for key in keys or (Fernet.generate_key(),)])
-        self._living: dict[str, tuple[int, Session]] = {}
+        self._living: dict[str, Session] = {}
         self._kept: OrderedDict[str, Kept] = OrderedDict()
 
     def admit(self, session: Session, hello: Hello, now: float) -> None:
@@ -58,23 +58,22 @@ class Sessions:
         claimed = None if hello.resume is None else self._claim(hello.resume, peer.id)
         name, epoch = claimed if claimed is not None else (secrets.token_hex(SESSION_BYTES), 0)
         living = self._living.get(name)  # the connection that this one takes the session over from
-        kept = self._kept.pop(name, None) if living is None else _kept(*living, now)
+        kept = self._kept.pop(name, None) if living is None else _kept(living, now)
         if kept is not None:
             epoch = max(epoch, kept.epoch)
             peer.report, peer.svc_hash, session.syncs.held = kept.report, kept.svc_hash, kept.held
-        epoch += 1
-        self._living[name] = (epoch, session)
-        session.admit(now, name, claimed is not None, self._token(name, peer.id, epoch))
+        session.epoch = epoch + 1
+        self._living[name] = session
+        session.admit(now, name, claimed is not None, self._token(name, peer.id, session.epoch))
 
     def ended(self, session: Session, now: float) -> None:
         """The connection is gone: keep what a peer that returns goes on with."""
         peer = session.peer
-        epoch, current = self._living.get(peer.session, (0, None))
-        if current is not session:
+        if self._living.get(peer.session) is not session:
             return
         del self._living[peer.session]
         kept = self._kept
-        kept[peer.session] = _kept(epoch, session, now)
+        kept[peer.session] = _kept(session, now)
         while len(kept) > MOST_KEPT or next(iter(kept.values())).until < now:
             kept.popitem(last=False)
 
@@ -93,10 +92,10 @@ class Sessions:
         if not isinstance(name, str) or type(epoch) is not int:  # sealed by another version that shares our keys
             return None
         kept, living = self._kept.get(name), self._living.get(name)
-        newest = living[0] if living is not None else kept.epoch if kept is not None else 0
+        newest = living.epoch if living is not None else kept.epoch if kept is not None else 0
         return (name, epoch) if owner == peer and newest - epoch < NEWER else None
 
 
-def _kept(epoch: int, session: Session, now: float) -> Kept:
+def _kept(session: Session, now: float) -> Kept:
     peer = session.peer
-    return Kept(epoch, peer.report, peer.svc_hash, session.syncs.held, now + KEPT)
+    return Kept(session.epoch, peer.report, peer.svc_hash, session.syncs.held, now + KEPT)

@@ -33,6 +33,12 @@ BEFORE_CONNECTOR: Final = _may(frames.BYE, frames.HELLO)
 
 
 @lru_cache(maxsize=32)
+def seconds_of(milliseconds: int) -> float:
+    """In seconds: one object for all connections of a kind."""
+    return milliseconds / 1000.0
+
+
+@lru_cache(maxsize=32)
 def in_force(theirs: frozenset[str], ours: tuple[str, ...]) -> frozenset[str]:
     """The capabilities that both list: one object for all connections of a kind, for there may be 50,000 of them."""
     return theirs.intersection(ours)
@@ -120,7 +126,7 @@ class Gate:
         return Agreement(
             theirs=agree(hello.want_ping_ms, hello.mult, floor, most),
             ours=agree(want, config.multiplier, hello.min_rx_ms, most),
-            floor=hello.min_rx_ms / 1000.0,
+            floor=seconds_of(hello.min_rx_ms),
             sync=max(config.sync_interval, hello.sync_ms / 1000.0),
             caps=in_force(hello.caps, self.caps),
             max_data=hello.max_data,

@@ -5,17 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from heartbeat.errors import PeerViolation
+from heartbeat.session.stream import Stream
 
 if TYPE_CHECKING:
-    from heartbeat.session.gate import Gate
+    from heartbeat.session.gate import Agreement, Gate
     from heartbeat.session.greeting import Hello
     from heartbeat.session.session import Session
 
-__all__ = ["bared", "greeted"]
+__all__ = ["bared", "greeted", "opened"]
 
 IDENTITY_REFUSED: Final = 5  # the BYE code
 #: The capability of a wrapped connection. An end that offers it has an application, which has no other way.
 DATA: Final = "data"
+
+
+def opened(session: Session, gate: Gate, agreement: Agreement, now: float) -> None:
+    """The gate opens, on these terms."""
+    session.caps = agreement.caps
+    session.syncs.agree(agreement.sync, "state" in agreement.caps)
+    if "data" in agreement.caps:
+        session.stream = Stream(gate.config.max_data, agreement.max_data)
+    session.judge_from(now, agreement)
 
 
 def greeted(session: Session, gate: Gate, hello: Hello, now: float) -> None:
@@ -33,7 +43,7 @@ def greeted(session: Session, gate: Gate, hello: Hello, now: float) -> None:
         session.syncs.resumed()
     if gate.said_at is not None and now <= session.liveness.attention.fresh_until:
         session.beats.rtt.sample(now - gate.said_at, provisional=True)
-    session.open(gate, agreement, now)
+    opened(session, gate, agreement, now)
 
 
 def bared(session: Session, gate: Gate, now: float) -> None:
@@ -41,4 +51,4 @@ def bared(session: Session, gate: Gate, now: float) -> None:
     if gate.config.bare == "refuse" or DATA in gate.caps:
         raise PeerViolation("a HELLO is required here", IDENTITY_REFUSED)
     session.peer.bare = True
-    session.open(gate, gate.agree(None), now)
+    opened(session, gate, gate.agree(None), now)

@@ -20,8 +20,8 @@ from heartbeat.session.byes import BYE_DETAILS, cause_of
 from heartbeat.session.dispatch import acknowledge, take
 from heartbeat.session.flood import Flood
 from heartbeat.session.gate import BEFORE_ACCEPTOR, BEFORE_CONNECTOR, Agreement, Gate, behind
+from heartbeat.session.handshake import opened
 from heartbeat.session.parting import Parting
-from heartbeat.session.stream import Stream
 from heartbeat.session.sync import Syncs
 from heartbeat.wire import frames
 from heartbeat.wire.codec import Decoder
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from heartbeat.liveness.counters import Counters
     from heartbeat.liveness.evidence import Ending
     from heartbeat.session.greeting import Hello
+    from heartbeat.session.stream import Stream
 
 __all__ = ["CAPS", "Session"]
 
@@ -54,8 +55,10 @@ STALL_SHARE: Final = 0.5
 MOST_BEHIND: Final = 64 * 1024
 
 HEADER: Final = frames.HEADER_SIZE
+SYNC_SIZE: Final = HEADER + frames.BODY_LIMITS[frames.SYNC]
 PING: Final = frames.PING
 ACK: Final = frames.ACK
+SYNC: Final = frames.SYNC
 _PING: Final = Struct(">4sHH").pack
 _U16S: Final = Struct(">4xHH").unpack
 
@@ -84,13 +87,13 @@ class Session:
     :ivar parting: what is to be done with the connection
     :ivar farewell: the BYE that the peer said, None if it said none
     :ivar said: the BYE that we said
+    :ivar epoch: how many tokens were given out for this session, on an acceptor
     :ivar token: what a connector resumes its session with next time, None if it was given none
     """
 
     __slots__ = (
-        "_allowed", "_deadline", "_decoder", "_flood", "_out", "_stall_seen", "_swift",
-        "beats", "caps", "connector", "farewell", "gate", "liveness", "parting", "peer", "said", "stream", "syncs",
-        "tally", "token",
+        "_allowed", "_deadline", "_decoder", "_flood", "_out", "_stall_seen", "_swift", "beats", "caps", "connector",
+        "epoch", "farewell", "gate", "liveness", "parting", "peer", "said", "stream", "syncs", "tally", "token",
     )  # fmt: skip
 
     def __init__(
@@ -127,8 +130,9 @@ class Session:
         self.farewell: frames.Bye | None = None
         self.said: frames.Bye | None = None
         self.token: str | None = None
+        self.epoch = 0
         self._flood = Flood(config.min_interval, now) if config.min_interval > 0.0 else None
-        self._decoder = Decoder()
+        self._decoder: Decoder | None = None  # none while nothing is pending
         self._allowed: Mapping[bytes, int] = BEFORE_CONNECTOR if connector else BEFORE_ACCEPTOR
         self._out = b""
         self._deadline = now + config.handshake_timeout
@@ -160,19 +164,15 @@ class Session:
             return
         self._out += gate.answer(gate.agreement, session, resumed, resume)
         self.peer.session = session if applicant.id is not None else ""
-        self.open(gate, gate.agreement, now)
+        opened(self, gate, gate.agreement, now)
         self._receive(b"", now, None)
 
-    def open(self, gate: Gate, agreement: Agreement, now: float) -> None:
-        """The gate opens, on these terms."""
+    def judge_from(self, now: float, agreement: Agreement) -> None:
+        """The gate is open: from here on there is no handshake to time out, and the peer is judged."""
         self.gate = None
-        self.caps = agreement.caps
-        self.syncs.agree(agreement.sync, "state" in agreement.caps)
-        if "data" in agreement.caps:
-            self.stream = Stream(gate.config.max_data, agreement.max_data)
+        self._deadline = NEVER
         self.beats.pace(agreement.ours.interval, agreement.floor)
         self.beats.opened(now, agreement.theirs, at_once=self.connector)
-        self._deadline = NEVER
         self.place()
 
     # -- bytes
@@ -201,12 +201,21 @@ class Session:
                 seq, ts = _U16S(data)
                 acknowledge(self, seq, ts, now, arrived)
                 return self.liveness.news is not None
+        elif self._swift and len(data) == SYNC_SIZE and data[:4] == SYNC:
+            answer = self.syncs.again(data, self.peer)
+            if answer:
+                self._out += answer
+                self.liveness.heard(now, beat=False)
+                self.spend(now)
+                return self.liveness.news is not None
         return self._receive(data, now, arrived)
 
     def _receive(self, data: bytes, now: float, arrived: float | None) -> bool:
         if self.parting is not Parting.STAY:
             return False  # after a BYE of either side everything is discarded
         decoder = self._decoder
+        if decoder is None:
+            decoder = self._decoder = Decoder()
         self._swift = False
         decoder.feed(data)
         if self.stream is not None:
@@ -223,13 +232,20 @@ class Session:
         news = self.liveness.news is not None or self.parting is not Parting.STAY
         return news or self.gate is not None or self.stream is not None
 
+    @property
+    def pending(self) -> int:
+        """Bytes of a frame that is not whole yet."""
+        return 0 if self._decoder is None else self._decoder.pending
+
     def _takes_more(self) -> bool:
         return self.parting is Parting.STAY and (self.gate is None or self.applicant is None)
 
     def _quicken(self) -> None:
         """Whether the next read may be taken without the decoder."""
+        if self.pending == 0:
+            self._decoder = None
         stays = self.parting is Parting.STAY and self.gate is None
-        self._swift = stays and self._decoder.pending == 0 and self.liveness.detector is None
+        self._swift = stays and self._decoder is None and self.liveness.detector is None
 
     def spend(self, now: float) -> None:
         """One frame that flood control counts; the second strike within a minute is a BYE."""

@@ -35,7 +35,7 @@ class PauseTests(WrappedCase):
         for _ in range(30):
             self.net.run(1.0)
             stream = beneath(theirs).driver.session.stream
-            held = sum(map(len, stream.inbox)) + beneath(theirs).driver.session._decoder.pending
+            held = sum(map(len, stream.inbox)) + beneath(theirs).driver.session.pending
             self.assertLessEqual(held, CONFIG.max_data)
             self.assertEqual(theirs.received, b"")
             self.assertIs(IHeartbeat(mine.transport).state, State.ALIVE)

@@ -217,9 +217,9 @@ class BehindHelloTests(SessionTestCase):
         end.session.receive_data(b"H", end.now)
         end.out()
         self.assert_said(end, 2, "HELLO")
-        self.assertEqual(end.session._decoder.pending, MOST_BEHIND + 1)
+        self.assertEqual(end.session.pending, MOST_BEHIND + 1)
         end.session.receive_data(b"x" * 100_000, end.now)
-        self.assertEqual(end.session._decoder.pending, MOST_BEHIND + 1)
+        self.assertEqual(end.session.pending, MOST_BEHIND + 1)
 
     @settings(deadline=None)
     @given(st.integers(0, 60))

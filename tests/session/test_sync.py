@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import struct
 from typing import Any
 
 from hypothesis import given, settings
@@ -355,6 +356,40 @@ class ReceivingTests(SessionTestCase):
         end = self.acceptor()
         end.read(f.Sync(0, 0, NO_SERVICES, 0.0, 1).encode().replace(b"\0\0\0\0\0\0\0\1", b"\x80\0\0\0\0\0\0\1"))
         self.assertEqual(math.copysign(1.0, end.session.peer.load), 1.0)
+
+    def test_alone_in_a_read_or_not(self) -> None:
+        """The quick way of one SYNC per read and the decoder's way do the same, whatever stands in it."""
+        known = [
+            sync(0, ("a",)), state(services=["a"]), sync(1, ("a",), load=0.1), sync(1, ("a",), load=0.2, uptime=61),
+            sync(2, ("a",), f.STUCK), sync(3, ("a",), f.STUCK | 0xFFF0), sync(4, ("a",)), sync(5, ("a",), f.CHANGED),
+            state(services=["a"]), sync(6, ("b",)), state(services=["x"]), sync(7, ("b",), load=1.5), sync(8, ()),
+        ]  # fmt: skip
+        wrong = [struct.pack(">4sHH16sfI", f.SYNC, 9, 0, service_hash(()), load, 9) for load in (-0.0, math.nan)]
+        ends = [self.acceptor(), self.acceptor()]
+        for one in [*(frame.encode() for frame in known), *wrong]:
+            quick = ends[0].take(one)
+            slow = ends[1].take(one[:5]) + ends[1].take(one[5:])
+            self.assertEqual(quick, slow)
+            for end in ends:
+                end.to(end.now + 0.01)
+        for end in ends:
+            self.assert_said(end, 2, "load")
+        self.assertEqual(ends[0].session.peer.report, ends[1].session.peer.report)
+        self.assertEqual(math.copysign(1.0, ends[0].session.peer.load), 1.0)
+        self.assertEqual([type(event) for event in ends[0].log], [type(event) for event in ends[1].log])
+
+    def test_a_quick_one_is_a_sign_of_life_and_is_paid_for(self) -> None:
+        """A suspicion ends with it, and a flood of them is one."""
+        end = self.acceptor(min_interval=1.0)
+        end.read(sync(0))
+        end.read(state())
+        end.run(START + 1.2)
+        self.assertIs(end.session.beats.state, State.SUSPECT)
+        self.assertTrue(end.session.receive_data(sync(1).encode(), end.now))
+        self.assertIs(end.session.beats.state, State.ALIVE)
+        for number in range(2000):
+            end.take(sync(number).encode())
+        self.assert_said(end, 9)
 
     def test_two_ends(self) -> None:
         """They come to know each other: services both ways, after one exchange and without a violation."""
