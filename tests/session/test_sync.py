@@ -383,7 +383,7 @@ class ReceivingTests(SessionTestCase):
         end = self.acceptor(min_interval=1.0)
         end.read(sync(0))
         end.read(state())
-        end.run(START + 1.2)
+        end.run(START + 2.1)
         self.assertIs(end.session.beats.state, State.SUSPECT)
         self.assertTrue(end.session.receive_data(sync(1).encode(), end.now))
         self.assertIs(end.session.beats.state, State.ALIVE)
