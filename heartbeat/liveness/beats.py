@@ -260,8 +260,6 @@ class Beats:
         self._ask_due = now + self._paced(now)
         if self._sent and (self._fails(now) or self.full):
             return need
-        if need is not NOTHING:
-            return ASK_AND_LOOK
         liveness.put_off()
         return ASK
 

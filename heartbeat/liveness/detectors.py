@@ -131,7 +131,8 @@ class PhiAccrual(Detector):
     def _learn(self, deviation: float) -> None:
         window = self._deviations
         if window is None:
-            window = self._deviations = array("f", (-self._floor, self._floor))
+            # The longer one goes first: the other one, while it is alone, must not lengthen the mean.
+            window = self._deviations = array("f", (self._floor, -self._floor))
         if len(window) < PHI_WINDOW:
             window.append(deviation)
             self._sum += deviation

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from heartbeat.errors import PeerViolation
 from heartbeat.session.greeting import parse_hello
 from heartbeat.session.handshake import bared, greeted
 from heartbeat.wire.frames import Ack, Bye, Data, Hello, Ping, Stalled, State, Sync, SyncAck, Window
@@ -90,15 +89,13 @@ def _stalled(session: Session, frame: Stalled, now: float) -> None:
 
 
 def _data(session: Session, frame: Data, now: float) -> None:
-    if session.stream is None:
-        raise PeerViolation("DATA was not agreed")
+    assert session.stream is not None  # its place was checked at its header
     session.stream.received(frame.payload)
     session.place()
 
 
 def _window(session: Session, frame: Window, now: float) -> None:
-    if session.stream is None:
-        raise PeerViolation("WINDOW was not agreed")
+    assert session.stream is not None  # its place was checked at its header
     session.stream.window(frame.credit)
 
 

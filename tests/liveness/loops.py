@@ -83,6 +83,7 @@ class Loop:
         self.received: int | None = None
         self.asked: list[float] = []
         self.judged: list[float] = []
+        self.served = -1.0
         self.log: list[Event] = []
 
     def sleep(self, seconds: float) -> None:
@@ -92,8 +93,9 @@ class Loop:
             at = self.judge.next_timer()
             if at is None or at > end:
                 break
-            # No earlier than the next turn, as in the wheel.
-            self._wake(max(at, self.now + TURN if self.judged and self.judged[-1] == self.now else self.now))
+            if at <= self.now:  # not twice in one turn, as in the wheel
+                at = self.now + TURN if self.served == self.now else self.now
+            self._wake(at)
         if self.now < end:
             self.attention.expect(end)
             self.now = end
@@ -116,11 +118,10 @@ class Loop:
 
     def _serve(self) -> None:
         judge, now = self.judge, self.now
+        self.served = now
         need = judge.handle_timer(now)
         after = judge.next_timer()
-        assert after is None or after > now or need & Need.JUDGE, (
-            "a judge that wants to wake now wants to wake for ever"
-        )
+        assert after is None or after > now or need & Need.LOOK, "a judge that wants to wake now wants to wake for ever"
         if need & Need.ASK:
             self.ask()
         if need & Need.JUDGE:

@@ -12,7 +12,7 @@ from heartbeat.liveness.beats import MOST_OUTSTANDING, NO_ROUND_TRIP, PROMPT, Be
 from heartbeat.liveness.counters import Counters
 from heartbeat.liveness.events import Alive, Dead, Event, RoundTrip
 from heartbeat.liveness.evidence import Ending, Evidence
-from heartbeat.liveness.need import ASK, ASK_AND_LOOK, JUDGE, LOOK, NOTHING, Need
+from heartbeat.liveness.need import ASK, ASK_AND_LOOK, JUDGE, NOTHING, Need
 from heartbeat.liveness.pace import JITTER
 from heartbeat.liveness.states import FINAL, State
 from heartbeat.liveness.terms import terms
@@ -634,14 +634,6 @@ class FaceTests(TimedTestCase):
         asker = Asker(interval=1.0, peer_interval=INTERVAL)
         self.assertIs(asker.step(), ASK_AND_LOOK)
         self.assertEqual(len(asker.asked), 1)
-
-    def test_a_regular_question_at_a_look(self) -> None:
-        """A judge that only looks (it cannot ask for itself) leaves the pace to the beats."""
-        asker = Asker(interval=D / 2, peer_interval=INTERVAL)
-        asker.beats.liveness.can_ask = False
-        needs = {asker.step() for _ in range(3)}
-        self.assertTrue(needs <= {ASK, LOOK, ASK_AND_LOOK, JUDGE, NOTHING})
-        self.assertGreaterEqual(len(asker.asked), 1)
 
     def test_phi(self) -> None:
         """None without a detector that can say; a number that rises with the silence otherwise."""

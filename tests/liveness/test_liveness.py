@@ -264,6 +264,14 @@ class GateTests(TimedTestCase):
         judge.events()
         self.assert_near(died_after(loop), D)
 
+    def test_opening_what_is_open(self) -> None:
+        """Changes the terms and no state: it is alive since it came."""
+        loop, judge = watched()
+        loop.sleep(0.5)
+        judge.opened(loop.now, terms(2.0, 8.0))
+        self.assertEqual((judge.state, judge.since), (State.ALIVE, START))
+        self.assert_near(died_after(loop), 8.0)
+
     def test_the_detector_learns_the_agreed_terms(self) -> None:
         """It was made before they were known."""
         detector = PhiAccrual(INTERVAL, D)
@@ -273,20 +281,15 @@ class GateTests(TimedTestCase):
 
     def test_an_end_is_a_refusal(self) -> None:
         """A verdict, an end of the transport, a BYE: refused, not lost; a BYE that is no failure has no cause."""
-        for end, cause in (
-            (lambda judge: judge.condemn("hello_timeout", START, reason="too slow"), "hello_timeout"),
-            (lambda judge: judge.ended(Ending("eof"), START), "peer_closed"),
-            (lambda judge: judge.leave("draining", START, "after=5"), None),
-        ):
-            _, judge = watched(gated=True)
-            end(judge)  # type: ignore[no-untyped-call]  # a lambda
-            self.assertIs(judge.state, State.REFUSED)
-            self.assertEqual(judge.cause, cause)
-            (refused,) = judge.events()
-            assert isinstance(refused, Refused)
-            self.assertEqual(refused.cause, cause or "")
+        judges = [watched(gated=True)[1] for _ in range(3)]
+        judges[0].condemn("hello_timeout", START, reason="too slow")
+        judges[1].ended(Ending("eof"), START)
+        judges[2].leave("draining", START, "after=5")
+        told = [("hello_timeout", "too slow"), ("peer_closed", ""), ("", "after=5")]
+        for judge, (cause, reason) in zip(judges, told, strict=True):
+            self.assertEqual((judge.state, judge.cause), (State.REFUSED, cause or None))
+            self.assertEqual(judge.events(), (Refused(START, cause, reason),))
             self.assertIsNone(judge.next_timer())
-        self.assertEqual(refused.reason, "after=5")
 
     def test_what_it_says_of_its_work_waits(self) -> None:
         """STUCK is of a peer that is alive."""

@@ -363,4 +363,4 @@ class MachineTests(SynchronousTestCase):
 
     def test_any_input_in_any_state(self) -> None:
         """Finals stay, nobody is condemned before D or unheard, no wake without end, and the dead are found."""
-        run_state_machine_as_test(Judged, settings=settings(max_examples=80, stateful_step_count=40, deadline=None))  # type: ignore[no-untyped-call]  # hypothesis leaves it untyped
+        run_state_machine_as_test(Judged, settings=settings(max_examples=80, stateful_step_count=40, deadline=None))

@@ -85,8 +85,8 @@ class Watcher(NetstringReceiver):
     def decide(self) -> None:
         """The verdict: whoever owns the connection acts."""
         self.decided += 1
-        assert self.transport is not None
-        self.transport.abortConnection()
+        transport: Any = self.transport
+        transport.abortConnection()
 
     def stringReceived(self, string: bytes) -> None:
         """An answer, or any other word: a sign of life."""

@@ -91,7 +91,7 @@ class BucketTests(SessionTestCase):
 class PricesTests(SessionTestCase):
     """What each frame costs."""
 
-    def cost(self, frames: list[bytes | f.Frame], prepare: Callable[[End], None] = lambda end: None) -> int:
+    def cost(self, frames: list[bytes | f.Frame], prepare: Callable[[End], object] = lambda end: None) -> int:
         """How many tokens these frames cost a greeted peer with DATA."""
         end = self.acceptor(
             {"caps": ["state", "stalled", "data"]}, caps=("state", "stalled", "data"), min_interval=100.0
@@ -117,8 +117,8 @@ class PricesTests(SessionTestCase):
 
     def test_some_cost_nothing(self) -> None:
         """DATA, WINDOW, a STATE that was asked for, ACK and SYNC-ACK that match."""
-        self.assertEqual(self.cost([f.Data(b"x" * 100)] * 50 + [f.Data(b""), f.Window(5)]), 0)
-        self.assertEqual(self.cost([state()], lambda end: end.read(sync(0)) and None), 0)
+        self.assertEqual(self.cost([*[f.Data(b"x" * 100)] * 50, f.Data(b""), f.Window(5)]), 0)
+        self.assertEqual(self.cost([state()], lambda end: end.read(sync(0))), 0)
 
         end = self.acceptor(min_interval=100.0, multiplier=2, max_detection=3600.0)
         end.run(START + 120.0)

@@ -74,7 +74,8 @@ class ParseTests(SynchronousTestCase):
         with self.assertRaises(PeerViolation) as caught:
             parse(**members)
         self.assertEqual(caught.exception.code, code, caught.exception.reason)
-        return caught.exception.reason
+        reason: str = caught.exception.reason
+        return reason
 
     def test_nothing_but_a_version(self) -> None:
         """Every other member may be absent, and then has the value of ``wire.md`` §4."""
@@ -131,13 +132,15 @@ class ParseTests(SynchronousTestCase):
         """A wrong type is a violation here, too; others are ignored, and each may be absent."""
         self.assertEqual(parse(last=LAST).last, LAST)
         for name in LAST:
-            for wrong in ([], {}, None, True, 1.5, "7" if name.endswith(("ms", "seq")) else 7):
+            values: list[Any] = [[], {}, None, True, 1.5, "7" if name.endswith(("ms", "seq")) else 7]
+            for wrong in values:
                 self.assertIn(f"last.{name}", self.refused(2, last={**LAST, name: wrong}))
             self.assertIsNotNone(parse(last={key: value for key, value in LAST.items() if key != name}).last)
 
     def test_keys_need_a_nonce(self) -> None:
         """Without one nothing is proved: a violation beside ``kids`` or ``kid``, an empty list included."""
-        for members in ({"kids": [KID]}, {"kid": KID}, {"kids": []}):
+        without: tuple[dict[str, Any], ...] = ({"kids": [KID]}, {"kid": KID}, {"kids": []})
+        for members in without:
             with self.assertRaises(PeerViolation) as caught:
                 parse_hello(json.dumps({"v": 1, **members}).encode())
             self.assertEqual(caught.exception.code, 2)

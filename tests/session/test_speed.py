@@ -6,6 +6,7 @@ import heapq
 import random
 import time
 from heapq import heappop, heappush
+from typing import Any
 
 from heartbeat.liveness.attention import Attention
 from heartbeat.liveness.states import State
@@ -52,7 +53,7 @@ class Light:
         return answer
 
 
-def simulated(count: int, seconds: float, **settings: float) -> list[tuple[End, Light]]:
+def simulated(count: int, seconds: float, **settings: Any) -> list[tuple[End, Light]]:
     """So many peers, each with a session of ours, for so long. Everything happens in its own time."""
     attention = Attention(START)
     chance = random.Random(11)

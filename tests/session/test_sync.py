@@ -359,12 +359,13 @@ class ReceivingTests(SessionTestCase):
 
     def test_alone_in_a_read_or_not(self) -> None:
         """The quick way of one SYNC per read and the decoder's way do the same, whatever stands in it."""
-        known = [
+        known: list[f.Frame] = [
             sync(0, ("a",)), state(services=["a"]), sync(1, ("a",), load=0.1), sync(1, ("a",), load=0.2, uptime=61),
             sync(2, ("a",), f.STUCK), sync(3, ("a",), f.STUCK | 0xFFF0), sync(4, ("a",)), sync(5, ("a",), f.CHANGED),
             state(services=["a"]), sync(6, ("b",)), state(services=["x"]), sync(7, ("b",), load=1.5), sync(8, ()),
         ]  # fmt: skip
-        wrong = [struct.pack(">4sHH16sfI", f.SYNC, 9, 0, service_hash(()), load, 9) for load in (-0.0, math.nan)]
+        none = service_hash(())
+        wrong = [struct.pack(">4sHH16sfI", f.SYNC, 9, 0, none, load, 9) for load in (-0.0, math.nan)]
         ends = [self.acceptor(), self.acceptor()]
         for one in [*(frame.encode() for frame in known), *wrong]:
             quick = ends[0].take(one)
@@ -438,7 +439,7 @@ class ParseStateTests(SessionTestCase):
 
     def test_over_the_limits(self) -> None:
         """Each of them, by one."""
-        for members in (
+        wrong: tuple[dict[str, Any], ...] = (
             {"services": ["x" * 256]},
             {"services": ["é" * 128]},
             {"services": [""]},
@@ -470,7 +471,8 @@ class ParseStateTests(SessionTestCase):
             {"lag_p99_ms": None},
             {"traceparent": 7},
             {"traceparent": None},
-        ):
+        )
+        for members in wrong:
             self.refused(**members)
 
     def test_a_lag_that_no_float_holds(self) -> None:
