@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from heartbeat.config import HeartbeatConfig, KernelOptions
 from heartbeat.errors import (
+    AlreadyExpired,
+    BudgetExpired,
     ConfigError,
     DeadlineExpired,
     HeartbeatError,
+    IncompleteRead,
     MissingExtra,
     NotConnected,
     PeerRefused,
@@ -47,8 +50,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Alive",
+    "AlreadyExpired",
     "Attention",
     "Beats",
+    "BudgetExpired",
     "ConfigError",
     "Dead",
     "DeadlineExpired",
@@ -61,6 +66,7 @@ __all__ = [
     "HeartbeatListener",
     "IHeartbeatListener",
     "IStateSource",
+    "IncompleteRead",
     "KernelOptions",
     "Left",
     "Liveness",

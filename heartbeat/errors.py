@@ -11,9 +11,12 @@
     │   └── TermsRefused                ... because no common terms were found (BYE 4)
     ├── PingLost                        the peer is alive, but this one question was never answered
     ├── DeadlineExpired                 a caller's own waiting is over; nothing was closed
+    │   ├── BudgetExpired               ... because the budget was spent that this time was a part of
+    │   └── AlreadyExpired              ... before the request began: nothing was waited for
+    ├── IncompleteRead                  the stream ended before the bytes that were asked for
     └── NotConnected                    asked of a connection that is not open (any more)
 
-This module is pure. What reaches a Twisted ``connectionLost`` is in :mod:`heartbeat.net.reasons`.
+A caller that cancels gets Twisted's own ``CancelledError``. This module is pure. What reaches a Twisted ``connectionLost`` is in :mod:`heartbeat.net.reasons`.
 """
 
 from __future__ import annotations
@@ -24,9 +27,12 @@ if TYPE_CHECKING:
     from heartbeat.liveness.evidence import Evidence
 
 __all__ = [
+    "AlreadyExpired",
+    "BudgetExpired",
     "ConfigError",
     "DeadlineExpired",
     "HeartbeatError",
+    "IncompleteRead",
     "MissingExtra",
     "NotConnected",
     "PeerRefused",
@@ -117,7 +123,45 @@ class PingLost(HeartbeatError):
 
 
 class DeadlineExpired(HeartbeatError):
-    """The caller's own time is up. Nothing was closed and the peer is not judged by it."""
+    """The caller's own time is up. Nothing was closed and the peer is not judged by it.
+
+    :ivar made: where the deadline was made, ``file:line``; empty if it was a plain number of seconds
+    :ivar seconds: how long it was, or None
+    :ivar late: by how many seconds our own loop was late to notice: so long it was stalled
+    """
+
+    def __init__(self, message: str = "", made: str = "", seconds: float | None = None, late: float = 0.0) -> None:
+        super().__init__(*([message] if message else []))
+        self.made = made
+        self.seconds = seconds
+        self.late = late
+
+
+class BudgetExpired(DeadlineExpired):
+    """The budget was spent that this time was a part of; :attr:`made` is where the budget was made."""
+
+
+class AlreadyExpired(DeadlineExpired):
+    """The deadline was over before this request began: it was used for an earlier one, or made too early.
+
+    It failed at once. Make a new deadline for each request, or give a budget that is long enough for all.
+    """
+
+
+class IncompleteRead(HeartbeatError):
+    """The stream ended before the bytes that were asked for had come. ``__cause__`` is the reason of its end.
+
+    :ivar partial: how many had come; the next read can still have them
+    :ivar wanted: how many were asked for
+    """
+
+    def __init__(self, partial: int, wanted: int) -> None:
+        super().__init__(partial, wanted)
+        self.partial = partial
+        self.wanted = wanted
+
+    def __str__(self) -> str:
+        return f"the stream ended after {self.partial} of {self.wanted} bytes"
 
 
 class NotConnected(HeartbeatError):

@@ -21,7 +21,11 @@ EXAMPLES: tuple[errors.HeartbeatError, ...] = (
     errors.PeerRefused("id_in_use", "gateway-7 is alive"),
     errors.TermsRefused("terms_refused", "a detection time of 900 s"),
     errors.PingLost(),
+    errors.DeadlineExpired(),
     errors.DeadlineExpired("made in main.py:7"),
+    errors.BudgetExpired("the budget of 5 s is spent", "main.py:7", 5.0, 0.5),
+    errors.AlreadyExpired("over before it began", made="main.py:7", seconds=0.0),
+    errors.IncompleteRead(3, 10),
     errors.NotConnected(),
 )
 
@@ -91,6 +95,21 @@ class TextTests(SynchronousTestCase):
         self.assertEqual(str(errors.PeerRefused("server_full")), "server_full")
         error = errors.TermsRefused("terms_refused", "900 s")
         self.assertEqual((error.cause, error.reason, str(error)), ("terms_refused", "900 s", "terms_refused: 900 s"))
+
+    def test_a_deadline_says_whose_it_was(self) -> None:
+        """Where it was made, how long it was, and how late our own loop was to notice."""
+        error = errors.BudgetExpired("spent", "main.py:7", 5.0, 0.5)
+        self.assertEqual((str(error), error.made, error.seconds, error.late), ("spent", "main.py:7", 5.0, 0.5))
+        plain = errors.DeadlineExpired("too late")
+        self.assertEqual((plain.made, plain.seconds, plain.late), ("", None, 0.0))
+        self.assertTrue(issubclass(errors.AlreadyExpired, errors.DeadlineExpired))
+        self.assertFalse(issubclass(errors.IncompleteRead, errors.DeadlineExpired))
+
+    def test_a_read_that_ended_says_how_far_it_came(self) -> None:
+        """Both numbers, for programs and for people."""
+        error = errors.IncompleteRead(3, 10)
+        self.assertEqual((error.partial, error.wanted), (3, 10))
+        self.assertEqual(str(error), "the stream ended after 3 of 10 bytes")
 
     def test_they_travel(self) -> None:
         """Pickled and back (a process pool, parallel tests): the same text and the same attributes."""

@@ -12,6 +12,7 @@ from heartbeat.liveness.liveness import Liveness
 from heartbeat.liveness.loss import Loss
 from heartbeat.liveness.need import ASK, ASK_AND_LOOK, JUDGE, LOOK, NOTHING, Need
 from heartbeat.liveness.pace import jittered, paced
+from heartbeat.liveness.recorder import Kind
 from heartbeat.liveness.rtt import RoundTrips
 from heartbeat.liveness.states import State
 from heartbeat.liveness.tally import Tally
@@ -191,8 +192,11 @@ class Beats:
         liveness = self.liveness
         if liveness.suspicion is not None:
             tally.late += 1
-        if index and self._loss is None:
-            self._loss = Loss.behind(min(tally.acks_in - 1, int(MINUTE / self.interval)), now)
+            liveness.flight().record(now, Kind.LATE, now - at)
+        if index:
+            liveness.flight().record(now, Kind.LOST, index)
+            if self._loss is None:
+                self._loss = Loss.behind(min(tally.acks_in - 1, int(MINUTE / self.interval)), now)
         if self._loss is not None:
             self._loss.settle(1, index, now)
         if arrived is None and now <= liveness.attention.fresh_until:

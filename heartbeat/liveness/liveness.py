@@ -17,6 +17,7 @@ from heartbeat.liveness.causes import name_ending, name_silence
 from heartbeat.liveness.events import Alive, Dead, Event, Left, Refused, Spared, Stuck, Suspect
 from heartbeat.liveness.evidence import Ending, Evidence
 from heartbeat.liveness.need import ASK, ASK_AND_LOOK, JUDGE, LOOK, NOTHING, Need
+from heartbeat.liveness.recorder import Kind, Recorder
 from heartbeat.liveness.states import FINAL, Input, State, step
 from heartbeat.liveness.suspicion import Suspicion
 from heartbeat.liveness.terms import Terms, patient, terms
@@ -34,6 +35,8 @@ LONG_AGO: Final = -math.inf
 GRANT_LASTS: Final = 60.0
 # The most that a detector (4 × D) and a grant (D) make of D: so long gaps of attention are remembered.
 LONGEST_PATIENCE: Final = 5.0
+# Who comes to these from the beginning, and was never anything else, needs no recorder.
+UNRECORDED: Final = (State.ALIVE, State.LEFT)
 # Below the resolution of any timer: rounding, not time that is left.
 EPSILON: Final = 1e-6
 
@@ -60,12 +63,13 @@ class Liveness:
     :ivar terms: the agreed times; a STALLED or a detector may make the judge more patient for a while
     :ivar stuck: the peer last said that its work stands still
     :ivar news: events that nobody has taken, None nearly always; :meth:`events` takes them
+    :ivar recorder: of the last events, None for a peer that was always well; :meth:`flight` makes one
     """
 
     __slots__ = (
         "_deaf_at", "_excused", "_grant", "_handed_at", "_spared_for", "asking", "attention",
-        "can_ask", "cause", "detector", "due", "evidence", "heard_at", "news", "rtt", "since", "state", "stuck",
-        "suspicion", "terms",
+        "can_ask", "cause", "detector", "due", "evidence", "heard_at", "news", "recorder", "rtt", "since", "state",
+        "stuck", "suspicion", "terms",
     )  # fmt: skip
 
     def __init__(
@@ -98,6 +102,7 @@ class Liveness:
         self._excused: tuple[float, float] | None = None  # of the silence since [0], [1] seconds were not silence
         self._grant: tuple[float, float] | None = None  # [0] more seconds, until [1]
         self.news: list[Event] | None = None
+        self.recorder: Recorder | None = None
         self.due = NEVER if gated else now + self.terms.half
         attention.remember(LONGEST_PATIENCE * detect)
 
@@ -158,6 +163,7 @@ class Liveness:
         if self._deaf_at is None and self.state not in FINAL:
             self._deaf_at = now
             self.due = NEVER
+            self.flight().record(now, Kind.DEAF)
 
     def hearing(self, now: float) -> None:
         """We read again. Questions put before do not count any more: their answers may still be unread."""
@@ -171,6 +177,7 @@ class Liveness:
         self._excused = (self.heard_at, excused)
         self._deaf_at = None
         self._handed_at = LONG_AGO
+        self.flight().record(now, Kind.HEARING)
         if self.detector is not None:
             self.detector.skip()
         if self.state not in FINAL and self.state is not State.CONNECTING:
@@ -178,6 +185,7 @@ class Liveness:
 
     def grant(self, seconds: float, now: float) -> None:
         """The peer says that it was stalled: be more patient by that, at most by D, for a minute; once a minute."""
+        self.flight().record(now, Kind.STALLED, seconds)
         if self._grant is None or now >= self._grant[1]:
             self._grant = (min(seconds, self.terms.detect), now + GRANT_LASTS)
 
@@ -208,6 +216,11 @@ class Liveness:
             self.suspicion = Suspicion()
             self._move(Input.SILENT, now)
             self.note(Suspect(now, silent))
+            stalled = self.attention.longest(self.heard_at)
+            if stalled > 0.0:
+                self.flight().record(self.attention.stalled_at, Kind.OWN_STALL, stalled)
+            if self.can_ask:
+                self.flight().record(now, Kind.CONFIRM)
             self.due = now + min(agreed.cap, max(agreed.detect - silent, 0.0))
             return ASK_AND_LOOK if self.can_ask else LOOK
         left = agreed.detect - silent
@@ -248,12 +261,14 @@ class Liveness:
         if suspicion is None:
             return
         if suspicion.half_time is None:
+            self.flight().looked(evidence)
             suspicion.half_time = evidence
             return
         if suspicion.undrained(evidence):
             self._spare("unread_input", now, 0.0)
             self.due = now
             return
+        self.flight().looked(evidence)
         cause, detail = name_silence(suspicion.half_time, evidence)
         self.condemn(cause, now, replace(evidence, detail=detail))
 
@@ -300,16 +315,27 @@ class Liveness:
 
     def note(self, event: Event) -> None:
         """Add an event: for those who own this judge and have events of their own."""
+        if self.recorder is not None:
+            self.recorder.note(event)
         if self.news is None:
             self.news = [event]
         else:
             self.news.append(event)
+
+    def flight(self) -> Recorder:
+        """The flight recorder, made when it is first needed: by then, something is not as it should be."""
+        if self.recorder is None:
+            gated = self.state is State.CONNECTING
+            self.recorder = Recorder(self.since, Kind.CONNECTED if gated else Kind.OPENED)
+        return self.recorder
 
     # -- inside
 
     def _move(self, happened: Input, now: float) -> None:
         state = step(self.state, happened)
         if state is not self.state:
+            if state not in UNRECORDED:
+                self.flight()  # it remembers since when all was well
             self.state = state
             self.since = now
             if state in FINAL:
@@ -326,4 +352,5 @@ class Liveness:
         """Count it, once per silence."""
         if self._spared_for != self.heard_at:
             self._spared_for = self.heard_at
+            self.flight()
             self.note(Spared(now, reason, seconds))

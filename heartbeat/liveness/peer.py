@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from heartbeat.liveness.report import EMPTY_REPORT, Report
+from heartbeat.liveness.layers import Layers, layers
+from heartbeat.liveness.recorder import KEPT, Flight, Kind, Recorder
+from heartbeat.liveness.report import EMPTY_REPORT, MOVING, Report, lasting
 from heartbeat.liveness.states import State
 
 if TYPE_CHECKING:
@@ -28,6 +31,12 @@ class Clocks(Protocol):
         """Seconds since the epoch."""
 
 
+NOTHING_MOVES: Final = MOVING.pack(0.0, 0)
+# What brought a peer without a recorder into its state; it was always well.
+BEGINNINGS: Final = {State.CONNECTING: Kind.CONNECTED, State.ALIVE: Kind.OPENED, State.LEFT: Kind.LEFT}
+NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
 class Peer:
     """One peer, alive or not. It keeps no connection alive: only the numbers of its judge.
 
@@ -38,20 +47,23 @@ class Peer:
     :ivar transport: ``tcp``, ``tls``, ``unix`` ...
     :ivar identity: the name that it proved, None if it proved none
     :ivar bare: it sent no HELLO
-    :ivar report: its last account of itself
+    :ivar moving: its last load and uptime, packed by :data:`.report.MOVING`; a usual SYNC writes it directly
     :ivar svc_hash: the digest of its services, as it last sent it (16 bytes, or empty)
+    :ivar options: what became of each kernel option that was asked for; peers of the same fate share it
     """
 
     __slots__ = (
         "__weakref__",
         "_beats",
         "_clocks",
+        "_told",
         "address",
         "bare",
         "id",
         "identity",
+        "moving",
         "node",
-        "report",
+        "options",
         "session",
         "svc_hash",
         "transport",
@@ -69,8 +81,10 @@ class Peer:
         self.transport = transport
         self.identity: str | None = None
         self.bare = False
-        self.report: Report = EMPTY_REPORT
+        self._told = EMPTY_REPORT
+        self.moving = NOTHING_MOVES
         self.svc_hash = b""
+        self.options: Mapping[str, str] = NO_OPTIONS
 
     @property
     def state(self) -> State:
@@ -123,24 +137,53 @@ class Peer:
         return self._beats.tally
 
     @property
+    def report(self) -> Report:
+        """Its last account of itself."""
+        load, uptime = MOVING.unpack(self.moving)
+        return self._told._replace(load=load, uptime=uptime)
+
+    @report.setter
+    def report(self, report: Report) -> None:
+        self.moving = MOVING.pack(report.load, report.uptime)
+        self._told = lasting(report)
+
+    @property
     def services(self) -> tuple[str, ...]:
         """The services that it announced."""
-        return self.report.services
+        return self._told.services
 
     @property
     def load(self) -> float:
         """Its load: 0.0 idle to 1.0 saturated, or above."""
-        return self.report.load
+        return float(MOVING.unpack(self.moving)[0])
 
     @property
     def uptime(self) -> int:
         """Whole seconds since its process or host started."""
-        return self.report.uptime
+        return int(MOVING.unpack(self.moving)[1])
 
     @property
     def meta(self) -> Mapping[str, str]:
         """Its free text by name."""
-        return self.report.meta
+        return self._told.meta
+
+    @property
+    def layers(self) -> Layers:
+        """What is known of its host, its loop and its work."""
+        judge = self._beats.liveness
+        return layers(judge.state, judge.cause, judge.evidence, counts=self._told.progress is not None)
+
+    def flight(self) -> Flight:
+        """Its last events, as of now: what was recorded, and what its judge knows besides."""
+        beats = self._beats
+        judge = beats.liveness
+        recorder = judge.recorder
+        if recorder is None:  # it was always well
+            recorder = Recorder(judge.since, BEGINNINGS[judge.state])
+        newest = range(max(beats.first, beats.number - KEPT), beats.number)
+        open_questions = ((at, number) for number in newest if (at := beats.asked_at(number)) is not None)
+        offset = self._clocks.wall() - self._clocks.seconds()
+        return Flight(recorder.completed(judge.heard_at, open_questions), offset)
 
     def as_json(self) -> dict[str, Any]:
         """The shape of ``/api/peers``: plain values, times as of now."""
@@ -171,7 +214,12 @@ class Peer:
             "meta": dict(report.meta),
             "cert_expires_s": report.cert_expires,
             "bare": self.bare,
+            "layers": self.layers.as_json(),
         }
+
+    def details(self) -> dict[str, Any]:
+        """The shape of ``/api/peers/ID``: as :meth:`as_json`, and what would be too much for a list of thousands."""
+        return {**self.as_json(), "kernel": dict(self.options), "events": self.flight().as_json()}
 
 
 def _ms(seconds: float | None) -> float | None:

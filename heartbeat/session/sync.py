@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from heartbeat.errors import ConfigError, PeerViolation
 from heartbeat.liveness.events import Synced
 from heartbeat.liveness.report import EMPTY_REPORT, Report
-from heartbeat.wire.frames import CHANGED, STUCK, WANT_STATE, State, Sync, SyncAck
+from heartbeat.wire.frames import CHANGED, STUCK, SYNC_ACK, WANT_STATE, State, Sync, SyncAck
 from heartbeat.wire.profile import dump_object, parse_object
 
 if TYPE_CHECKING:
@@ -33,13 +33,14 @@ MOST_META_NAME_BYTES: Final = 64
 MOST_LOAD: Final = 3.4028234663852886e38
 # Lists of services whose digest is remembered; a process announces one or two, a test some dozens.
 DIGESTS: Final = 64
-# Digests and lists of services that peers have in common, and that are kept once for all of them.
+# Digests that peers have in common, and that are kept once for all of them.
 SHARED: Final = 1024
-# Longer lists are kept by each peer for itself: what is shared is remembered for long, so it must be small.
-SHARED_NAMES: Final = 64
+# A float32, big-endian, that is below this as bytes is neither negative nor infinite nor NaN.
+INFINITE: Final = b"\x7f\x80"
+NO_FLAGS: Final = b"\x00\x00"
 
+_U16: Final = Struct(">H").pack
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
-_read: Final = Struct(">4xHH16sfI").unpack
 
 
 @lru_cache(maxsize=DIGESTS)
@@ -50,9 +51,9 @@ def service_hash(services: tuple[str, ...]) -> bytes:
 
 
 @lru_cache(maxsize=SHARED)
-def shared(value: Any) -> Any:
-    """``value``, the same object for equal ones: 10,000 gateways offer the same services."""
-    return value
+def shared(digest: bytes) -> bytes:
+    """``digest``, the same object for equal ones: 10,000 gateways offer the same services."""
+    return digest
 
 
 class Syncs:
@@ -66,7 +67,7 @@ class Syncs:
     """
 
     __slots__ = (
-        "_asks", "_news", "_sent", "_seq", "_source", "_state", "_wanted", "due", "expects", "held", "interval",
+        "_asks", "_news", "_sent", "_seq", "_source", "_state", "_usual", "_wanted", "due", "expects", "held", "interval",
     )  # fmt: skip
 
     def __init__(self, source: IStateSource) -> None:
@@ -81,6 +82,7 @@ class Syncs:
         self.held: bytes | None = None  # the svc_hash under which we keep the peer's STATE
         self._wanted = b""  # the svc_hash for which we asked
         self._news = True  # the peer's next SYNC is its first
+        self._usual = b""  # flags and svc_hash of a SYNC that has no news but load and uptime
 
     def agree(self, interval: float, state: bool) -> None:
         """The gate has opened: the agreed sync interval, and whether STATE is in force."""
@@ -126,11 +128,12 @@ class Syncs:
         stuck = bool(frame.flags & STUCK)
         old = peer.report
         peer.svc_hash = shared(frame.svc_hash)
-        peer.report = Report(frame.load, frame.uptime, stuck, *old[3:])
+        peer.report = old._replace(load=frame.load, uptime=frame.uptime, stuck=stuck)
         want = self._state and (frame.svc_hash != self.held or bool(frame.flags & CHANGED))
         if want:
             self.expects = True
             self._wanted = peer.svc_hash
+        self._usual = b"" if want else shared(_U16(STUCK if stuck else 0) + frame.svc_hash)
         event = Synced(now, peer.report) if self._news or old.stuck != stuck else None
         self._news = False
         return SyncAck(frame.seq, WANT_STATE if want else 0).encode(), event
@@ -140,21 +143,16 @@ class Syncs:
 
         It is a short way past the decoder and :meth:`received`, with the same effect.
         """
-        seq, flags, svc_hash, load, uptime = _read(data)
-        old = peer.report
-        if svc_hash != peer.svc_hash or flags & CHANGED or old.stuck != flags & STUCK or not 0.0 <= load < math.inf:
+        if data[6:24] != self._usual or data[24:26] >= INFINITE:
             return b""
-        if self._news or (self._state and svc_hash != self.held):
-            return b""
-        peer.report = Report(load + 0.0, uptime, *old[2:])  # -0.0 + 0.0 is 0.0
-        return SyncAck(seq, 0).encode()
+        peer.moving = data[24:]
+        return SYNC_ACK + data[4:6] + NO_FLAGS
 
     def stated(self, body: bytes, peer: Peer, now: float) -> Synced:
         """The STATE that we asked for came. Raises PeerViolation."""
         told = parse_state(body)
-        services = shared(told.services) if len(told.services) <= SHARED_NAMES else told.services
         last = peer.report
-        peer.report = told._replace(load=last.load, uptime=last.uptime, stuck=last.stuck, services=services)
+        peer.report = told._replace(load=last.load, uptime=last.uptime, stuck=last.stuck)
         self.expects = False
         self.held = self._wanted
         return Synced(now, peer.report)

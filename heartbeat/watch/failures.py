@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from heartbeat.liveness.events import Event, Refused
     from heartbeat.liveness.evidence import Evidence
     from heartbeat.liveness.peer import Clocks, Peer
+    from heartbeat.liveness.recorder import Flight
 
 __all__ = ["Failure", "Failures", "Phase"]
 
@@ -39,6 +40,7 @@ class Failure:
     :ivar reason: one of :data:`heartbeat.liveness.causes.FAILURE_REASONS`
     :ivar p95: of the round trips, seconds; None if there were none
     :ivar evidence: plain values
+    :ivar flight: the last events of its connection
     """
 
     id: int
@@ -51,6 +53,7 @@ class Failure:
     phase: Phase
     p95: float | None
     evidence: Mapping[str, Any]
+    flight: Flight
 
     def as_json(self) -> dict[str, Any]:
         """The shape of ``/api/failures``. The id is text of a fixed length: it sorts as the number does."""
@@ -66,7 +69,7 @@ class Failure:
             "p95_latency_ms": None if self.p95 is None else round(self.p95 * 1000, 3),
             "trace_id": None,
             "evidence": dict(self.evidence),
-            "events": [],
+            "events": self.flight.as_json(),
         }
 
 
@@ -96,6 +99,7 @@ class Failures(HeartbeatListener):
         """Record a death."""
         if isinstance(event, Dead):
             evidence = {"silent_s": round(event.silent, 3), **self._plain(event.evidence)}
+            evidence["layers"] = peer.layers.as_json()
             self._record(self._deaths, peer, event.at, event.cause, "live", evidence=evidence)
 
     def refused(self, peer: Peer, event: Refused) -> None:
@@ -155,6 +159,7 @@ class Failures(HeartbeatListener):
                 phase=phase,
                 p95=peer.rtt.p95,
                 evidence=evidence,
+                flight=peer.flight(),
             )
         )
         while len(self) > self.keep:

@@ -20,7 +20,7 @@ WALL = 1_700_000_000.0
 #: As ``surface.md`` publishes it; fields are only added.
 PUBLISHED = """
     id node session address transport identity state since last_heard_ms rtt_ms loss_ratio interval_ms detect_ms phi
-    services svc_hash load uptime_s meta cert_expires_s bare
+    services svc_hash load uptime_s meta cert_expires_s bare layers
 """
 
 
@@ -96,6 +96,49 @@ class PeerTests(SynchronousTestCase):
         self.assertEqual(
             (peer.services, peer.load, peer.uptime, dict(peer.meta)), (("auth", "db"), 1.5, 77, {"zone": "b"})
         )
+
+    def test_layers(self) -> None:
+        """What is known of host, loop and work follows the judge; the work only of who counts it."""
+        self.assertEqual(self.peer.layers, ("alive", "alive", "unknown"))
+        self.peer.report = Report(progress=0)
+        self.assertEqual(self.peer.layers, ("alive", "alive", "alive"))
+        self.beats.liveness.works(True, self.clocks.now)
+        self.assertEqual(self.peer.as_json()["layers"], {"host": "alive", "loop": "alive", "work": "dead"})
+        self.beats.liveness.condemn("peer_stalled", self.clocks.now)
+        self.assertEqual(self.peer.layers, ("alive", "dead", "unknown"))
+
+    def test_details(self) -> None:
+        """One peer alone is told with its kernel options and its last events, too."""
+        self.peer.options = {"nodelay": "applied"}
+        self.beat(3)
+        self.beats.asked(self.clocks.now)
+        told = json.loads(json.dumps(self.peer.details(), allow_nan=False))
+        self.assertEqual({name: told[name] for name in PUBLISHED.split()}, self.peer.as_json())
+        self.assertEqual(told["kernel"], {"nodelay": "applied"})
+        wall = round(WALL, 3)
+        self.assertEqual(
+            told["events"],
+            [
+                {"at": wall, "event": "opened", "value": None},
+                {"at": round(wall + 1.02, 3), "event": "heard", "value": None},
+                {"at": round(wall + 1.5, 3), "event": "asked", "value": 3.0},
+            ],
+        )
+
+    def test_the_events_of_who_was_always_well(self) -> None:
+        """In each state that is reached without any trouble the record begins with what is known."""
+        beats = Beats(1.5, self.attention, START, interval=0.5, draw=lambda: 0.5, gated=True)
+        peer = Peer(beats, self.clocks, id="x")
+        names = []
+        for happens in (
+            lambda: None,
+            lambda: beats.opened(START + 1.0),
+            lambda: beats.liveness.leave("age", START + 9),
+        ):
+            happens()
+            names.append([event["event"] for event in peer.details()["events"]])
+        self.assertIsNone(beats.liveness.recorder)
+        self.assertEqual(names, [["connected", "heard"], ["opened", "heard"], ["heard", "left"]])
 
     def test_json_has_the_published_shape(self) -> None:
         """All fields, none more, plain values, whatever is unknown is null."""

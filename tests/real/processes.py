@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-__all__ = ["Agent", "Server", "poll", "shared_server"]
+__all__ = ["Agent", "Server", "environment", "poll", "shared_server"]
 
 _T = TypeVar("_T")
 
@@ -45,7 +45,7 @@ def poll(ask: Callable[[], _T | None], timeout: float, what: str, pause: float =
     return answer
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Ours, with the directory of the package first when it is a checkout: ``-m twisted`` finds the dropins there."""
     environment = dict(os.environ, PYTHONUNBUFFERED="1")
     spec = importlib.util.find_spec("heartbeat")
@@ -72,7 +72,7 @@ class _Process:
             text=True,
             errors="replace",
             cwd=self._home.name,
-            env=_environment(),
+            env=environment(),
         )
         atexit.register(self.kill)
         self._reader = threading.Thread(target=self._read, daemon=True)

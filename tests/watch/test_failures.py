@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from heartbeat.liveness.events import Refused
 from heartbeat.liveness.evidence import Evidence
+from heartbeat.liveness.recorder import Kind
 from heartbeat.watch.failures import Failure, Failures
 from tests.watch.crowd import EPOCH, Hands, Somebody
 
@@ -58,11 +59,57 @@ class RecordTests(FailuresCase):
                 "failure_reason": "peer_closed",
                 "phase": "live",
                 "trace_id": None,
-                "evidence": {"silent_s": 2.0, "at": round(at - 0.5, 3), "unread": 0, "detail": "silent"},
-                "events": [],
+                "evidence": {
+                    "silent_s": 2.0,
+                    "at": round(at - 0.5, 3),
+                    "unread": 0,
+                    "detail": "silent",
+                    "layers": {"host": "alive", "loop": "dead", "work": "unknown"},
+                },
+                "events": [
+                    {"at": at - 2.08, "event": "opened", "value": None},
+                    {"at": at - 2.0, "event": "heard", "value": None},
+                    {"at": at, "event": "dead", "value": 2.0},
+                ],
             },
         )
         json.dumps(told)
+
+    def test_its_last_events(self) -> None:
+        """The flight recorder is read when the peer dies, and later events of its judge, or steps of the clock on the
+        wall, do not change the record."""
+        one = self.join()
+        one.fall_silent()
+        self.hands.now += 0.1
+        one.speak()
+        one.fall_silent()
+        one.die()
+        told = json.dumps(self.newest().as_json()["events"])
+        names = [event["event"] for event in json.loads(told)]
+        self.assertEqual(names, ["opened", "suspect", "confirm", "heard", "alive", "suspect", "confirm", "dead"])
+        self.hands.now += 100.0
+        one.beats.liveness.flight().record(self.hands.now, Kind.DEAF)
+        self.assertEqual(json.dumps(self.newest().as_json()["events"]), told)
+
+    def test_no_more_than_the_recorder_keeps(self) -> None:
+        """However long it was in trouble, and however many questions wait for an answer."""
+        one = self.join()
+        for _ in range(100):
+            one.fall_silent()
+            one.speak()
+        for _ in range(100):
+            one.beats.asked(self.hands.now)
+        one.die()
+        told = self.newest().as_json()["events"]
+        self.assertEqual((len(told), told[0]["event"], told[-1]["event"]), (64, "opened", "dead"))
+
+    def test_the_events_of_a_refusal(self) -> None:
+        """What never joined was connected, and refused."""
+        one = Somebody(self.hands, "~x:1", self.failures)
+        self.hands.now += 10.0
+        one.die("hello_timeout")
+        told = self.newest().as_json()["events"]
+        self.assertEqual([event["event"] for event in told], ["connected", "heard", "refused"])
 
     def test_it_is_dated_when_it_happened(self) -> None:
         """The time is the event's own, not that of its record."""

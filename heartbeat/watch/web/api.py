@@ -51,7 +51,7 @@ class Peers(Page):
     def _one(self, request: Request, named: bytes) -> Answer:
         id = named.decode("utf-8", "replace")
         peer = self._registry.get(id)
-        return nothing_here(request, f"no peer {id!r}") if peer is None else json_answer(peer.as_json())
+        return nothing_here(request, f"no peer {id!r}") if peer is None else json_answer(peer.details())
 
 
 class FailureList(Page):

@@ -143,7 +143,7 @@ def _peer(told: dict[str, Any]) -> tuple[str, ...]:
         named += f" … and {len(services) - SERVICES} more"
     return (
         f'<a href="api/peers/{escape(quote(told["id"], safe=""))}">{_name(told["id"])}</a>',
-        f'<span class="{told["state"]}">{told["state"]}</span>',
+        f'<span class="{told["state"]}" title="{_layers(told["layers"])}">{told["state"]}</span>',
         _number(_time(told["since"])),
         _number(f"{_span(told['last_heard_ms'] / 1000)} ago"),
         _number("" if rtt is None else f"{rtt['last']:.3g} ms"),
@@ -165,6 +165,10 @@ def _failure(one: Failure) -> tuple[str, ...]:
         _number("" if one.p95 is None else f"{one.p95 * 1000:.3g} ms"),
         _name(one.address),
     )
+
+
+def _layers(known: dict[str, str]) -> str:
+    return ", ".join(f"{layer} {fate}" for layer, fate in known.items())
 
 
 def _name(text: str) -> str:
