@@ -35,6 +35,10 @@ _MAX_STATE_BYTES: Final = 65_536 - 1024
 # What Linux takes: MAX_TCP_KEEPIDLE and MAX_TCP_KEEPINTVL, and MAX_TCP_KEEPCNT for the count (include/net/tcp.h).
 _KEEPALIVE_SECONDS: Final = (1, 32_767)
 _KEEPALIVE_COUNT: Final = (1, 127)
+# A day: the kernel would take 24 of them, and nobody waits that long.
+_USER_TIMEOUT: Final = (0.001, 86_400.0)
+# What Linux takes: one second to TCP_RTO_MAX_SEC (include/net/tcp.h).
+_RTO_MAX: Final = (1.0, 120.0)
 # A wrong value is shown in the message, but no more of it than fits on a line.
 _SHOWN: Final = 80
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
@@ -50,6 +54,14 @@ class KernelOptions:
     :ivar keepalive_idle: seconds of idleness before the first keepalive probe
     :ivar keepalive_interval: seconds between probes
     :ivar keepalive_count: probes without answer before the kernel gives up
+    :ivar user_timeout: TCP_USER_TIMEOUT, seconds after which the kernel gives up data that is not acknowledged;
+        ``auto``: three times the detection time by which this end judges the other. The backstop behind the verdict:
+        a number below the time of the verdict counts as that time. Set when the gate opens
+    :ivar rto_max: TCP_RTO_MAX_MS, the longest pause in seconds between two retransmissions, 1 to 120 (Linux 6.15), so
+        that a path that has healed is found soon. Only together with a user timeout: alone it makes the kernel give up
+        after 15 such pauses
+
+    What became of each is :attr:`.Peer.options`: ``applied``, ``refused`` or ``not available``.
     """
 
     nodelay: bool = True
@@ -57,6 +69,8 @@ class KernelOptions:
     keepalive_idle: int | None = None
     keepalive_interval: int | None = None
     keepalive_count: int | None = None
+    user_timeout: float | Literal["auto"] | None = "auto"
+    rto_max: float | None = None
 
     def __post_init__(self) -> None:
         check_flag("nodelay", self.nodelay)
@@ -67,6 +81,12 @@ class KernelOptions:
             check_whole("keepalive_interval", self.keepalive_interval, *_KEEPALIVE_SECONDS)
         if self.keepalive_count is not None:
             check_whole("keepalive_count", self.keepalive_count, *_KEEPALIVE_COUNT)
+        if self.user_timeout is not None and self.user_timeout != "auto":
+            check_user_timeout("user_timeout", self.user_timeout)
+        if self.rto_max is not None:
+            check_seconds("rto_max", self.rto_max, *_RTO_MAX)
+            if self.user_timeout is None:
+                raise ConfigError("rto_max", "needs a user_timeout: without one the kernel gives up far too early")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +204,13 @@ def check_no_keys(name: str, value: Any) -> None:
     """Refuse shared keys, and show none of them. Raises ConfigError."""
     if value != ():
         raise ConfigError(name, "must be (): shared keys are not supported by this version")
+
+
+def check_user_timeout(name: str, value: Any) -> None:
+    """Refuse what is neither a number of seconds in range nor a word that was taken before. Raises ConfigError."""
+    if isinstance(value, str):
+        raise ConfigError(name, f"must be a number of seconds, 'auto' or None, not {_shown(value)}")
+    check_seconds(name, value, *_USER_TIMEOUT)
 
 
 def check_kernel(name: str, value: Any) -> None:

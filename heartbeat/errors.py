@@ -16,7 +16,8 @@
     ├── IncompleteRead                  the stream ended before the bytes that were asked for
     └── NotConnected                    asked of a connection that is not open (any more)
 
-A caller that cancels gets Twisted's own ``CancelledError``. This module is pure. What reaches a Twisted ``connectionLost`` is in :mod:`heartbeat.net.reasons`.
+This module is pure. What reaches a Twisted ``connectionLost`` is in :mod:`heartbeat.net.reasons`. A caller that cancels
+its own waiting gets Twisted's ``CancelledError``.
 """
 
 from __future__ import annotations

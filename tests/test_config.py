@@ -71,6 +71,8 @@ WRONG_KERNEL: dict[str, tuple[object, ...]] = {
     "keepalive_idle": (*NO_NUMBERS[1:], 0, -1, 32_768, 1.5, HUGE),
     "keepalive_interval": (*NO_NUMBERS[1:], 0, -1, 32_768, 1.5, HUGE),
     "keepalive_count": (*NO_NUMBERS[1:], 0, -1, 128, 1.5, HUGE),
+    "user_timeout": (*NO_NUMBERS[1:], 0, -1.0, 86_401, HUGE, "AUTO", "none"),
+    "rto_max": (*NO_NUMBERS[1:], 0, 0.9, 120.5, HUGE, "auto"),
 }
 #: field → values at the ends of its range.
 RIGHT: dict[str, tuple[object, ...]] = {
@@ -90,7 +92,13 @@ RIGHT: dict[str, tuple[object, ...]] = {
     "keys": ((),),
     "bare": ("accept", "refuse"),
     "max_data": (16_384, 2**30),
-    "kernel": (KernelOptions(nodelay=False, keepalive=True, keepalive_idle=32_767, keepalive_count=127),),
+    "kernel": (
+        KernelOptions(nodelay=False, keepalive=True, keepalive_idle=32_767, keepalive_count=127),
+        KernelOptions(user_timeout=None),
+        KernelOptions(user_timeout=0.001, rto_max=1),
+        KernelOptions(user_timeout=86_400, rto_max=120.0),
+        KernelOptions(rto_max=1.0),
+    ),
 }
 
 
@@ -121,6 +129,13 @@ class DefaultsTests(SynchronousTestCase):
         names = {field.name for field in fields(HeartbeatConfig)}
         self.assertEqual((set(WRONG), set(RIGHT)), (names, names))
         self.assertEqual({field.name for field in fields(KernelOptions)}, set(WRONG_KERNEL))
+
+    def test_the_defaults_of_the_kernel_options(self) -> None:
+        """Beats are not delayed, and the kernel stands behind the verdict; all else is left as it is."""
+        options = KernelOptions()
+        self.assertEqual((options.nodelay, options.keepalive, options.user_timeout), (True, False, "auto"))
+        others = (options.keepalive_idle, options.keepalive_interval, options.keepalive_count, options.rto_max)
+        self.assertEqual(others, (None, None, None, None))
 
     def test_the_detection_time(self) -> None:
         """Multiplier × interval."""

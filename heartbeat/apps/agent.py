@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from heartbeat.apps.endpoints import server_address
 from heartbeat.apps.exits import leave, status_of, stop_reactor, why
 from heartbeat.apps.host import HostState
+from heartbeat.apps.kerneloptions import FIELDS, Probes, UserTimeout, kernel_options, kernel_settings
 from heartbeat.apps.kinds import Flag, Many, Names, OneOf, Pairs, Seconds, Text, peer_id
 from heartbeat.apps.logs import LOG_LEVELS, LogLevels, take_over
 from heartbeat.apps.machine import host_name, steady
@@ -39,6 +40,9 @@ class AgentSettings:
     progress_file: str | None
     ping_interval: float
     adaptive: bool
+    keepalive: Probes
+    user_timeout: UserTimeout
+    rto_max: float | None
     log_json: bool
     log_level: str | None
     config: str | None
@@ -52,6 +56,7 @@ class AgentSettings:
             adaptive=self.adaptive,
             services=self.services,
             meta=self.meta,
+            kernel=kernel_options(self.keepalive, self.user_timeout, self.rto_max),
         )
 
 
@@ -84,6 +89,7 @@ TABLE: Final = (
     ),
     Setting(name="ping-interval", kind=Seconds(0.001, 100), default=0.5, doc="Between two PINGs"),
     Setting(name="adaptive", kind=Flag(negative=True), default=True, doc="Ping faster while answers are being lost"),
+    *kernel_settings(When.RESTART),
     Setting(
         name="log-level",
         kind=OneOf("LEVEL", LOG_LEVELS),
@@ -119,7 +125,7 @@ def agent_settings(gathered: Gathered) -> AgentSettings:
     try:
         settings.heartbeat  # noqa: B018  # built to be checked
     except ConfigError as error:
-        gathered.blame(error, {"interval": "ping_interval"})
+        gathered.blame(error, {**FIELDS, "interval": "ping_interval"})
     return settings
 
 

@@ -14,7 +14,9 @@ from typing import Any, Final
 from heartbeat.config import check_id, check_meta, check_services
 from heartbeat.errors import ConfigError
 
-__all__ = ["Flag", "Kind", "Many", "Names", "OneOf", "Pairs", "Seconds", "Text", "Whole", "shown"]
+__all__ = [
+    "Flag", "Keepalive", "Kind", "Many", "Names", "OneOf", "Pairs", "Seconds", "SecondsOr", "Text", "Whole", "shown",
+]  # fmt: skip
 
 #: How much of a wrong value is repeated to its user: enough to know it again, and the line stays a line.
 MAX_SHOWN: Final = 120
@@ -76,6 +78,62 @@ class Seconds(Kind):
         if not self.lowest <= value <= self.highest:  # not true of nan either
             raise ConfigError(name, f"must be from {self.lowest:g} to {self.highest:g} seconds, not {shown(written)}")
         return float(value)
+
+
+class SecondsOr(Seconds):
+    """A number of seconds, or one of a few words.
+
+    :ivar words: from the word to the value that it stands for
+    """
+
+    def __init__(self, lowest: float, highest: float, words: Mapping[str, Any]) -> None:
+        super().__init__(lowest, highest)
+        self.words = words
+        self.metavar = "|".join(("S", *words))
+
+    def from_text(self, name: str, text: str) -> Any:
+        """A word, or what is read as seconds."""
+        if text in self.words:
+            return self.words[text]
+        if not _NUMBER.fullmatch(text):
+            raise self._neither(name, text)
+        return self._within(name, float(text), text)
+
+    def from_toml(self, name: str, value: Any) -> Any:
+        """A word as text, or a number."""
+        if not isinstance(value, str):
+            return super().from_toml(name, value)
+        if value not in self.words:
+            raise self._neither(name, value)
+        return self.words[value]
+
+    def _neither(self, name: str, text: str) -> ConfigError:
+        return ConfigError(name, f"must be a number of seconds or {' or '.join(self.words)}, not {shown(text)}")
+
+
+class Keepalive(Kind):
+    """``IDLE[/INTERVAL[/COUNT]]`` in whole seconds, or ``none``: (idle, interval, count), or None."""
+
+    metavar = "IDLE[/INTERVAL[/COUNT]]"
+
+    def from_text(self, name: str, text: str) -> tuple[int, int | None, int | None] | None:
+        """One to three whole numbers. Their ranges are checked with the other settings."""
+        if text == "none":
+            return None
+        parts = text.split("/")
+        if len(parts) > 3 or not all(_WHOLE.fullmatch(part) for part in parts):
+            raise ConfigError(name, f"must be {self.metavar} in whole numbers, or none, not {shown(text)}")
+        idle, *more = map(int, parts)
+        interval, count = [*more, None, None][:2]
+        return idle, interval, count
+
+    def from_toml(self, name: str, value: Any) -> tuple[int, int | None, int | None] | None:
+        """The text of the command line, or the idle time as an integer."""
+        if type(value) is int:
+            return value, None, None
+        if not isinstance(value, str):
+            raise ConfigError(name, f"must be {self.metavar} as text, or a whole number, not {shown(value)}")
+        return self.from_text(name, value)
 
 
 class Whole(Kind):

@@ -30,15 +30,20 @@ class Attention:
     :ivar fresh_until: what is read before this moment was read in time; later reads may be old, ask the kernel. After a
         gap everything may be, until the next wake: a poll lies between
     :ivar stalled_at: when the newest gap ended; compare it to learn that one more came
+    :ivar resumed_at: when the machine last came back from being suspended
+    :ivar suspended: for how many seconds it was, which the monotonic clock does not show
     """
 
-    __slots__ = ("_expected", "_gaps", "_keep", "_lost", "_stale", "fresh_until", "stalled_at")
+    __slots__ = (
+        "_expected", "_gaps", "_keep", "_lost", "_stale", "fresh_until", "resumed_at", "stalled_at", "suspended",
+    )  # fmt: skip
 
     def __init__(self, now: float, keep: float = KEEP) -> None:
         self._gaps: deque[tuple[float, float]] = deque()
         self._lost = 0.0  # the length of all gaps together
         self._keep = keep
-        self.stalled_at = -math.inf
+        self.stalled_at = self.resumed_at = -math.inf
+        self.suspended = 0.0
         self._expected = now
         self._stale = False  # the newest wake was late, and what is read until the next one may be old
         self.fresh_until = now + NOTICED
@@ -77,8 +82,19 @@ class Attention:
         self._expected = now
         return late
 
+    def resumed(self, now: float, suspended: float) -> None:
+        """The machine was suspended until now: what went before says nothing about anybody.
+
+        Others went on meanwhile, and retransmitted to a machine that did not answer, at longer and longer intervals:
+        so who was silent before gets all of its time again.
+        """
+        self.resumed_at = now
+        self.suspended = suspended
+        self.fresh_until = -math.inf
+
     def awake(self, since: float, now: float, cap: float) -> float:
         """Seconds of (since, now] in which this process listened; each gap counts for at most ``cap`` of them."""
+        since = max(since, self.resumed_at)
         lost = 0.0
         for begun, ended in reversed(self._gaps):
             if ended <= since:

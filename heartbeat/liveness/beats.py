@@ -267,6 +267,10 @@ class Beats:
         liveness.put_off()
         return ASK
 
+    def stepped(self, by: float, now: float) -> None:
+        """The clock on the wall was set forward by ``by`` seconds."""
+        self.liveness.stepped(by, now)
+
     def observe(self, evidence: Evidence, now: float) -> None:
         """The evidence that LOOK asked for."""
         self.liveness.observe(evidence, now)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from heartbeat.liveness.evidence import Ending, Evidence
+from heartbeat.liveness.table import ENDINGS, SILENCES, Case, first
 
 __all__ = ["FAILURE_REASONS", "PHASES", "SPARE_REASONS", "known_reason", "name_ending", "name_silence"]
 
@@ -51,19 +52,24 @@ PHASES: Final = ("connect", "handshake", "live")
 #: Why a peer was spared that a plain timer would have killed. Never a death.
 SPARE_REASONS: Final = ("local_stall", "clock_step", "suspended", "unread_input", "mass_timeout")
 
-_BY_ENDING: Final = {"eof": "peer_closed", "reset": "peer_reset"}
-
-
 def known_reason(name: str) -> str:
     """``name`` if it is on the closed list, else ``unattributed``: what a peer claims never becomes a new label."""
     return name if name in FAILURE_REASONS else "unattributed"
 
 
-def name_ending(ending: Ending) -> str:
-    """The cause of a transport that ended without BYE."""
-    return _BY_ENDING.get(ending.how, "unattributed")
+def name_ending(ending: Ending, half_time: Evidence | None = None) -> tuple[str, str]:
+    """The cause and the detail of a transport that ended without BYE.
+
+    :param half_time: what was observable at half time, if the peer was suspect
+    """
+    row = first(ENDINGS, Case(ending.evidence, half_time, how=ending.how))
+    return row.cause, row.detail
 
 
-def name_silence(half_time: Evidence | None, verdict: Evidence) -> tuple[str, str]:
-    """The cause and the detail of a silence, from what was observable at half time and at the verdict."""
-    return "unattributed", "silent"
+def name_silence(half_time: Evidence | None, verdict: Evidence, asked: bool = True) -> tuple[str, str]:
+    """The cause and the detail of a silence, from what was observable at half time and at the verdict.
+
+    :param asked: a question is with the kernel since the last sign of life; without one nothing can be proved
+    """
+    row = first(SILENCES, Case(verdict, half_time, asked))
+    return row.cause, row.detail

@@ -20,6 +20,18 @@ class TcpInfo:
 
     Times are seconds (the kernel counts some in ms, some in µs). A field that the running kernel does not
     have, because its structure is shorter, is None. Source: ``include/uapi/linux/tcp.h``.
+
+    :ivar state: as in ``include/net/tcp_states.h``: 1 established, 7 closed, 8 the peer has closed
+    :ivar retransmits: attempts to send the oldest unacknowledged segment again, whether or not they left
+    :ivar probes: probes that were not acknowledged: of a window, or of what our own host would not send
+    :ivar backoff: doublings of the retransmission timeout; ICMP errors take them back (RFC 6069)
+    :ivar unacked: segments on their way; 0 once the connection has ended
+    :ivar total_retrans: segments that were really sent again, in the life of the connection
+    :ivar retrans: of the segments on their way, those that were really sent again
+    :ivar notsent: bytes that were never sent
+    :ivar snd_wnd: bytes that the peer's kernel will take
+    :ivar last_data_sent: seconds since data was last sent, sent again included
+    :ivar pmtu: the largest packet that the way out takes, bytes
     """
 
     state: int
@@ -37,6 +49,10 @@ class TcpInfo:
     bytes_received: int | None = None
     notsent: int | None = None
     snd_wnd: int | None = None
+    snd_mss: int | None = None
+    retrans: int | None = None
+    last_data_sent: float | None = None
+    pmtu: int | None = None
 
     @classmethod
     def parse(cls, raw: bytes) -> TcpInfo | None:
@@ -70,6 +86,10 @@ class TcpInfo:
             bytes_received=u64(128),
             notsent=u32(144),
             snd_wnd=u32(228),
+            snd_mss=u32(16),
+            retrans=u32(36),
+            last_data_sent=seconds(44, _MS),
+            pmtu=u32(60),
         )
 
 
@@ -101,6 +121,13 @@ class Evidence:
     lag: float | None = None
     handed_over: Literal["exact", "guess"] | None = None
     detail: str | None = None
+
+    @property
+    def in_flight(self) -> int | None:
+        """Bytes that left and were not acknowledged; unlike ``tcp.unacked`` it can still be told after the end."""
+        if self.outq is None or self.tcp is None or self.tcp.notsent is None:
+            return None
+        return self.outq - self.tcp.notsent
 
     def as_json(self) -> dict[str, Any]:
         """The observed fields only, as plain values for JSON."""

@@ -207,8 +207,7 @@ class Liveness:
                 self._grant = None
         agreed = patient(self.terms, granted, self.detector)
         silent = self._silent(now, agreed.cap)
-        if now - self.heard_at >= agreed.detect > silent:
-            self._spare("local_stall", now, now - self.heard_at - silent)
+        self._spared(silent, agreed.detect, now)
         if self.suspicion is None:
             if silent < agreed.half - EPSILON:
                 self.due = now + agreed.half - silent
@@ -235,6 +234,12 @@ class Liveness:
             return NOTHING
         self.due = now + agreed.cap
         return JUDGE
+
+    def stepped(self, by: float, now: float) -> None:
+        """The clock on the wall was set forward by so much: a plain timer, which runs on it, has fired now."""
+        silence = now - self.heard_at
+        if silence < self.terms.detect <= silence + by and self.due != NEVER:
+            self._spare("clock_step", now, by)
 
     def put_off(self) -> None:
         """Look no earlier than a peer that is well can be at its half time: spares a wake or two per interval."""
@@ -268,8 +273,11 @@ class Liveness:
             self._spare("unread_input", now, 0.0)
             self.due = now
             return
+        if self.can_ask and suspicion.unsure(evidence):
+            self.due = now
+            return
         self.flight().looked(evidence)
-        cause, detail = name_silence(suspicion.half_time, evidence)
+        cause, detail = name_silence(suspicion.half_time, evidence, self.can_ask)
         self.condemn(cause, now, replace(evidence, detail=detail))
 
     # -- ends
@@ -304,7 +312,9 @@ class Liveness:
         if ending.how == "aborted":
             self.leave("aborted", now)
             return
-        self.condemn(name_ending(ending), now, ending.evidence)
+        seen = ending.evidence
+        cause, detail = name_ending(ending, None if self.suspicion is None else self.suspicion.half_time)
+        self.condemn(cause, now, None if seen is None else replace(seen, detail=detail))
 
     def events(self) -> tuple[Event, ...]:
         """What happened since the last call, oldest first; ``()`` nearly always."""
@@ -347,6 +357,15 @@ class Liveness:
         if self._excused is not None and self._excused[0] == self.heard_at:
             silent -= self._excused[1]
         return max(0.0, silent)
+
+    def _spared(self, silent: float, detect: float, now: float) -> None:
+        """Count a silence that a plain timer would have condemned by now, and of which a part was ours."""
+        attention = self.attention
+        silence = now - self.heard_at
+        if self.heard_at < attention.resumed_at and silence + attention.suspended >= detect > silent:
+            self._spare("suspended", now, attention.suspended)
+        elif silence >= detect > silent:
+            self._spare("local_stall", now, silence - silent)
 
     def _spare(self, reason: str, now: float, seconds: float) -> None:
         """Count it, once per silence."""

@@ -15,6 +15,10 @@ DRAIN_LOOKS: Final = 100
 DRAIN_LOOKS_UNCOUNTED: Final = 5
 
 
+# Where it was guessed that the kernel has the question, a verdict waits for this many polls more.
+GUESS_LOOKS: Final = 2
+
+
 class Suspicion:
     """One suspicion.
 
@@ -22,13 +26,19 @@ class Suspicion:
     :ivar doubted: the crowd rule has given this peer its second chance
     """
 
-    __slots__ = ("_looks", "_mark", "doubted", "half_time")
+    __slots__ = ("_guessed", "_looks", "_mark", "doubted", "half_time")
 
     def __init__(self) -> None:
         self.half_time: Evidence | None = None
         self.doubted = False
         self._mark: int | None = None  # bytes that the kernel had received at the deadline
         self._looks = 0
+        self._guessed = 0
+
+    def unsure(self, evidence: Evidence) -> bool:
+        """Whether the question may have left later than it seems. Bounded: two more looks, each behind a poll."""
+        self._guessed += 1
+        return evidence.handed_over == "guess" and self._guessed <= GUESS_LOOKS
 
     def undrained(self, evidence: Evidence) -> bool:
         """Whether input that lay unread at the deadline may still hold a sign of life. Bounded.

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from heartbeat.interfaces import IHeartbeat
 from heartbeat.net.client import HeartbeatClientService
+from heartbeat.net.deadline import Deadline
 from heartbeat.net.endpoints import heartbeat_client, heartbeat_server
 from heartbeat.net.guest import AbortedConnection
 from heartbeat.net.heartbeat import Heartbeat
 from heartbeat.net.protocol import HeartbeatFactory, HeartbeatProtocol
+from heartbeat.net.reader import ExactReader
 from heartbeat.net.reasons import PeerLeft, RefusedConnection, UnresponsiveConnection
 from heartbeat.net.wheel import wheel_for
 from heartbeat.net.wrapper import heartbeat_factory
 
 __all__ = [
     "AbortedConnection",
+    "Deadline",
+    "ExactReader",
     "Heartbeat",
     "HeartbeatClientService",
     "HeartbeatFactory",

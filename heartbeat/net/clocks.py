@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from twisted.internet.task import Clock
 
 from heartbeat.interfaces import IClocked
+from heartbeat.net.kernel import ENABLED
 
 __all__ = ["Clocks", "clocks_for"]
 
@@ -20,16 +22,22 @@ class Clocks:
     :ivar seconds: monotonic seconds; never ``reactor.seconds``, which is the wall clock unless it is a test's
     :ivar wall: seconds since the epoch
     :ivar draw: gives 0 ≤ x < 1
+    :ivar boot: monotonic seconds that go on while the machine is suspended; None where there is no such clock
     """
 
-    __slots__ = ("draw", "seconds", "wall")
+    __slots__ = ("boot", "draw", "seconds", "wall")
 
     def __init__(
-        self, seconds: Callable[[], float], wall: Callable[[], float], draw: Callable[[], float] = random.random
+        self,
+        seconds: Callable[[], float],
+        wall: Callable[[], float],
+        draw: Callable[[], float] = random.random,
+        boot: Callable[[], float] | None = None,
     ) -> None:
         self.seconds = seconds
         self.wall = wall
         self.draw = draw
+        self.boot = boot
 
 
 def clocks_for(reactor: Any, seconds: Callable[[], float] | None = None) -> Clocks:
@@ -41,4 +49,9 @@ def clocks_for(reactor: Any, seconds: Callable[[], float] | None = None) -> Cloc
         return Clocks(seconds or reactor.monotonic, reactor.wall, reactor.draw)
     if isinstance(reactor, Clock):
         return Clocks(seconds or reactor.seconds, reactor.seconds)
-    return Clocks(seconds or time.monotonic, time.time)
+    return Clocks(seconds or time.monotonic, time.time, boot=_boot if seconds is None else None)
+
+
+# CLOCK_MONOTONIC stands still while the machine is suspended, this one does not (Linux; clock_gettime(2)).
+_BOOTTIME: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None) if ENABLED else None
+_boot: Final = None if _BOOTTIME is None else partial(time.clock_gettime, _BOOTTIME)

@@ -56,7 +56,7 @@ class Deadline:
 
     def __init__(self, seconds: float, reactor: Any = None) -> None:
         if reactor is None:
-            from twisted.internet import reactor as installed  # noqa: PLC0415  importing it installs one
+            from twisted.internet import reactor as installed  # importing it installs one
 
             reactor = installed
         _check(seconds)
@@ -75,7 +75,7 @@ class Deadline:
         part = Deadline(seconds, self._reactor)
         if part.at > self.at:
             part.at = self.at
-            part._budget = self._budget or self  # noqa: SLF001  of this class
+            part._budget = self._budget or self
         return part
 
     def part(self, share: float) -> Deadline:
@@ -253,7 +253,7 @@ class Watch(Generic[T]):
 
 
 def _check(seconds: float) -> None:
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds >= 0.0:
+    if type(seconds) not in {int, float} or not seconds >= 0.0:  # the second is false for NaN, too
         raise ConfigError("seconds", f"must be a number of seconds, 0 or more, not {seconds!r:.80}")
 
 

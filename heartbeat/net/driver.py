@@ -112,6 +112,12 @@ class Driver:
             self.attend(now)
         return self._next_wake()
 
+    def stepped(self, by: float, now: float) -> None:
+        """The wheel's call: the clock on the wall was set forward."""
+        self.session.liveness.stepped(by, now)
+        if self.session.liveness.news is not None:
+            self.attend(now)
+
     def judge_now(self, now: float, crowded: bool) -> None:
         """All that are due in this turn are known."""
         session = self.session

@@ -14,7 +14,6 @@ from twisted.internet.interfaces import (
     IHandshakeListener,
     IProtocol,
     ISSLTransport,
-    ITCPTransport,
     ITransport,
     IUNIXTransport,
 )
@@ -30,9 +29,9 @@ from heartbeat.net.address import counted_as, shown
 from heartbeat.net.driver import Driver, House
 from heartbeat.net.guarded import GuardedSource
 from heartbeat.net.heartbeat import Heartbeat
-from heartbeat.net.kernel import apply_options
 from heartbeat.net.link import link_for
 from heartbeat.net.listening import call, wants_round_trips
+from heartbeat.net.options import KernelReports
 from heartbeat.net.reasons import reason_for
 from heartbeat.net.roll import Roll
 from heartbeat.net.sessions import Sessions
@@ -161,6 +160,7 @@ class HeartbeatFactory(Factory, House):
         self._drivers: dict[Driver, None] = {}  # a dict is smaller than a set
         self._addresses: Counter[str] = Counter()
         self._roll = Roll(self.wheel, Sessions(self.wheel.clocks, token_keys))
+        self._kernel = KernelReports()
         self._unix = 0
         self._farewell: str | None = None  # the reason of the BYE 1 for all who come while we drain
         self._drained: list[Deferred[None]] = []
@@ -209,11 +209,7 @@ class HeartbeatFactory(Factory, House):
         )
         session.beats.wants_round_trips = wants_round_trips(self.listener)
         link = link_for(transport, wheel.turns, protocol)
-        sock = getattr(link, "socket", None)
-        if sock is not None:
-            apply_options(sock, self.config.kernel)
-        elif ITCPTransport.providedBy(transport):  # behind a wrapper, haproxy's for one
-            transport.setTcpNoDelay(self.config.kernel.nodelay)
+        session.peer.options = self._kernel.connected(link, self.config.kernel)
         driver = protocol.drives(session, wheel, link, self)
         self._drivers[driver] = None
         return driver
@@ -279,8 +275,10 @@ class HeartbeatFactory(Factory, House):
         """A gate opened."""
         self._locate(driver, now)
         self._roll.opened(driver)
+        peer = driver.session.peer
+        peer.options = self._kernel.opened(driver.link, self.config.kernel, driver.session.liveness, peer.options)
         if self.listener is not None:
-            call(self.listener, "joined", driver.session.peer)
+            call(self.listener, "joined", peer)
 
     def ended(self, driver: Driver, now: float) -> None:
         """A connection is gone."""

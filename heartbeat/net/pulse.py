@@ -80,6 +80,10 @@ class Pulse:
         self.serve(self.judge.handle_timer(now), now)
         return self.judge.next_timer() if self._beating else None
 
+    def stepped(self, by: float, now: float) -> None:
+        """The wheel's call: the clock on the wall was set forward."""
+        self.judge.stepped(by, now)
+
     def serve(self, need: Need, now: float) -> None:
         """Do what the judge needs."""
         if need is ASK or need is ASK_AND_LOOK:

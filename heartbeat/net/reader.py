@@ -87,10 +87,7 @@ class ExactReader:
         check_whole("n", n, 0, self._most)
         if deadline is None:
             return self._read(n)
-        what = f"a read of {n} bytes"
-        if deadline.expired:  # nothing must be taken out
-            return deadline.watch(Deferred(), what)
-        return deadline.watch(self._read(n), what)
+        return deadline.watch(self._reading(n), f"a read of {n} bytes")
 
     def feed(self, data: bytes) -> None:
         """More came.
@@ -117,6 +114,10 @@ class ExactReader:
         self._reads.append((n, waiting))
         self._serve()
         return waiting
+
+    async def _reading(self, n: int) -> bytes:
+        """Begins only if there is time left: a deadline that is over takes nothing out."""
+        return await self._read(n)
 
     def _give_up(self, waiting: Deferred[bytes]) -> None:
         """Its caller waits no more. Nothing was taken, so there is nothing to give back."""

@@ -110,6 +110,9 @@ class Contest:
             return now + self.glance
         return None
 
+    def stepped(self, by: float, now: float) -> None:
+        """A contest runs on no wall clock."""
+
     def settle(self, now: float, *, alive: bool) -> None:
         """The older one lives: the newcomers hear BYE 6. Else it is dead, and the first of them comes in."""
         self._roll._close(self)

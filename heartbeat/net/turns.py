@@ -7,7 +7,6 @@ each: a ``callLater(0)`` from an I/O callback runs before the poll that sends, h
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from twisted.logger import Logger
 
@@ -17,12 +16,15 @@ log = Logger()
 
 
 class Turns:
-    """Calls back after two turns."""
+    """Calls back after two turns.
 
-    __slots__ = ("_calls", "_first", "_reactor", "_second")
+    :param later: calls in the next turn: ``Tick.later``, or a ``callLater`` with no time
+    """
 
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
+    __slots__ = ("_calls", "_first", "_later", "_second")
+
+    def __init__(self, later: Callable[[Callable[[], None]], None]) -> None:
+        self._later = later
         self._first: list[Callable[[], None]] = []
         self._second: list[Callable[[], None]] = []
         self._calls = False
@@ -32,13 +34,13 @@ class Turns:
         self._first.append(callback)
         if not self._calls:
             self._calls = True
-            self._reactor.callLater(0, self._turn)
+            self._later(self._turn)
 
     def _turn(self) -> None:
         due, self._second, self._first = self._second, self._first, []
         self._calls = bool(self._second)
         if self._calls:
-            self._reactor.callLater(0, self._turn)
+            self._later(self._turn)
         for callback in due:
             try:
                 callback()

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from heartbeat.liveness.attention import Attention
 from heartbeat.liveness.counters import Counters
 from heartbeat.net.clocks import Clocks, clocks_for
+from heartbeat.net.tick import Tick, tick_for
 from heartbeat.net.turns import Turns
 
 __all__ = ["SLOT", "Spoke", "Wheel", "wheel_for"]
@@ -30,6 +31,8 @@ SLOT: Final = 0.02
 SLOTS: Final = 512
 MASK: Final = SLOTS - 1
 PER_SECOND: Final = 1.0 / SLOT
+#: What one clock gains on another between two wakes without having been set: adjtime(3) makes 5 ms of 10 s.
+DRIFT: Final = 0.05
 
 
 class Spoke(Protocol):
@@ -45,6 +48,9 @@ class Spoke(Protocol):
     def wake(self, now: float) -> float | None:
         """The moment has come, or will come later. Returns when to wake next (monotonic seconds), or None."""
 
+    def stepped(self, by: float, now: float) -> None:
+        """The clock on the wall was set forward by ``by`` seconds."""
+
 
 class Wheel:
     """The timer of one reactor. Get it from :func:`wheel_for`.
@@ -56,8 +62,8 @@ class Wheel:
     """
 
     __slots__ = (
-        "__weakref__", "_armed", "_call", "_reactor", "_slots", "_tick", "_turning", "attention", "clocks", "judging",
-        "lag", "seconds", "turns", "watched",
+        "__weakref__", "_alarm", "_armed", "_behind_boot", "_behind_wall", "_reactor", "_slots", "_tick", "_turning",
+        "attention", "clocks", "judging", "lag", "seconds", "turns", "watched",
     )  # fmt: skip
 
     def __init__(self, reactor: Any, clocks: Clocks) -> None:
@@ -67,20 +73,21 @@ class Wheel:
         now = clocks.seconds()
         self.attention = Attention(now)
         self.lag = Counters()
-        self.turns = Turns(reactor)
+        self.turns = Turns(self._later)
         self.judging: list[Any] = []
         self.watched = 0
         self._slots: list[list[Any]] = [[] for _ in range(SLOTS)]
         self._tick = int(now * PER_SECOND)  # the last slot that was emptied
-        self._call: Any = None
-        self._armed = -1  # the slot that the call is for
+        self._alarm: Tick = tick_for(reactor, self._turn)
+        self._armed = -1  # the slot that the alarm is for
         self._turning = False
+        self._behind_boot = self._behind_wall = 0.0  # how far our clock is behind these
 
     def put(self, spoke: Spoke, at: float) -> None:
         """Wake ``spoke`` at ``at`` (monotonic seconds); who is in it already is moved, if that is earlier."""
         tick = int(at * PER_SECOND) + 1
-        if self._call is None and not self._turning:
-            self._tick = max(self._tick, int(self.seconds() * PER_SECOND))
+        if not self._alarm.armed and not self._turning:
+            self._begin()
         if tick <= self._tick:
             tick = self._tick + 1
         elif tick > self._tick + MASK:
@@ -93,7 +100,7 @@ class Wheel:
         spoke.tick = tick
         spoke.place = len(slot)
         slot.append(spoke)
-        if not self._turning and (self._call is None or tick < self._armed):
+        if not self._turning and (not self._alarm.armed or tick < self._armed):
             self._arm(tick)
 
     def remove(self, spoke: Spoke) -> None:
@@ -101,9 +108,8 @@ class Wheel:
         if spoke.tick < 0:
             return
         self._take_out(spoke)
-        if not self._turning and self._call is not None and self._next() is None:
-            self._call.cancel()
-            self._call = None
+        if not self._turning and self._next() is None:
+            self._alarm.stop()
 
     def _take_out(self, spoke: Spoke) -> None:
         slot = self._slots[spoke.tick & MASK]
@@ -119,24 +125,34 @@ class Wheel:
                 return tick
         return None
 
+    def _begin(self) -> None:
+        """The wheel was empty and slept: the clocks may have been set meanwhile, and the reactor's own with them."""
+        now = self.seconds()
+        self._tick = max(self._tick, int(now * PER_SECOND))
+        self._alarm = tick_for(self._reactor, self._turn)
+        self._look_at_clocks(now)
+
+    def _later(self, call: Callable[[], None]) -> None:
+        self._alarm.later(call)
+
     def _arm(self, tick: int) -> None:
         at = tick * SLOT
-        delay = max(0.0, at - self.seconds())
         self._armed = tick
         self.attention.expect(at)
-        if self._call is not None:
-            self._call.reset(delay)
-            return
-        self._call = self._reactor.callLater(delay, self._turn)
+        self._alarm.arm(max(0.0, at - self.seconds()))
 
     def _turn(self) -> None:
-        self._call = None
         now = self.seconds()
         target = int(now * PER_SECOND)
         if target >= self._armed:
             self.lag.add(self.attention.looked(now))
         self._turning = True
         try:
+            suspended, stepped = self._look_at_clocks(now)
+            if suspended > DRIFT:
+                self.attention.resumed(now, suspended)
+            if stepped > DRIFT:
+                self._step(stepped, now)
             self._wake_all(max(self._tick, target - SLOTS), target, now)
             judging = self.judging
             if judging:
@@ -150,8 +166,26 @@ class Wheel:
         finally:
             self._turning = False
             following = self._next()
-            if following is not None:
+            if following is None:
+                self._alarm.stop()
+            else:
                 self._arm(following)
+
+    def _look_at_clocks(self, now: float) -> tuple[float, float]:
+        """How long the machine was suspended since the last look, and how far its wall clock was set forward."""
+        clocks = self.clocks
+        wall = clocks.wall() - now
+        boot = 0.0 if clocks.boot is None else clocks.boot() - now
+        suspended, stepped = boot - self._behind_boot, wall - self._behind_wall
+        self._behind_boot, self._behind_wall = boot, wall
+        return suspended, stepped - suspended
+
+    def _step(self, by: float, now: float) -> None:
+        for spoke in [one for slot in self._slots for one in slot if one is not None]:
+            try:
+                spoke.stepped(by, now)
+            except Exception:  # noqa: BLE001  as in a wake
+                log.failure("a connection could not be told of a clock that was set")
 
     def _wake_all(self, tick: int, target: int, now: float) -> None:
         slots = self._slots

@@ -9,11 +9,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from heartbeat.apps.kinds import Flag, Kind, Many, Names, OneOf, Pairs, Seconds, Text, Whole, peer_id
+from heartbeat.apps.kinds import (
+    Flag,
+    Keepalive,
+    Kind,
+    Many,
+    Names,
+    OneOf,
+    Pairs,
+    Seconds,
+    SecondsOr,
+    Text,
+    Whole,
+    peer_id,
+)
 from heartbeat.errors import ConfigError
 
 SECONDS = Seconds(0.001, 3600)
 WHOLE = Whole(2, 255)
+TIMEOUT = SecondsOr(1, 60, {"auto": "auto", "none": None})
 
 
 class KindTests(SynchronousTestCase):
@@ -63,6 +77,34 @@ class KindTests(SynchronousTestCase):
         for value in (True, "1", None, [1], math.nan, math.inf, 0, 4000):
             self.refused_in_file(SECONDS, value)
 
+    def test_seconds_or_a_word(self) -> None:
+        """A number in range, or one of the words, which stands for what it stands for; in a file just the same."""
+        for text, value in (("1", 1.0), ("2.5", 2.5), ("auto", "auto"), ("none", None)):
+            self.assertEqual(TIMEOUT.from_text("--x", text), value)
+        for value, meant in ((1, 1.0), (2.5, 2.5), ("auto", "auto"), ("none", None)):
+            self.assertEqual(TIMEOUT.from_toml("x", value), meant)
+        for text in ("", "Auto", "never", "0.9", "61", "nan", "1_0", " 1"):
+            self.refused(TIMEOUT, text)
+        for value in ("2", "", "Auto", True, None, 0, 61, math.nan):
+            self.refused_in_file(TIMEOUT, value)
+        self.assertEqual(TIMEOUT.metavar, "S|auto|none")
+
+    def test_keepalive(self) -> None:
+        """One to three whole numbers, or none; in a file one may be an integer."""
+        for text, value in (
+            ("60", (60, None, None)),
+            ("60/10", (60, 10, None)),
+            ("60/10/3", (60, 10, 3)),
+            ("none", None),
+        ):
+            self.assertEqual(Keepalive().from_text("--x", text), value)
+            self.assertEqual(Keepalive().from_toml("x", text), value)
+        self.assertEqual(Keepalive().from_toml("x", 60), (60, None, None))
+        for text in ("", "/", "60/", "/10", "60/10/3/1", "6.0", "60 / 10", "None", "٣", "9" * 50):
+            self.refused(Keepalive(), text)
+        for value in ("60/", True, 60.0, None, [60, 10]):
+            self.refused_in_file(Keepalive(), value)
+
     def test_whole_numbers(self) -> None:
         """Whole numbers in range, and nothing else."""
         self.assertEqual(WHOLE.from_text("--x", "255"), 255)
@@ -76,7 +118,17 @@ class KindTests(SynchronousTestCase):
     @settings(deadline=None)
     def test_any_text(self, text: str) -> None:
         """Whatever is typed is either a value or a ConfigError of one short line."""
-        for kind in (SECONDS, WHOLE, Text(check=peer_id), OneOf("W", ("a", "b")), Names(), Pairs(), Flag()):
+        for kind in (
+            SECONDS,
+            TIMEOUT,
+            Keepalive(),
+            WHOLE,
+            Text(check=peer_id),
+            OneOf("W", ("a", "b")),
+            Names(),
+            Pairs(),
+            Flag(),
+        ):
             try:
                 kind.from_text("--x", text)
             except ConfigError as error:

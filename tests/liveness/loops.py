@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Literal
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from heartbeat.liveness.attention import Attention
@@ -69,6 +72,7 @@ class Loop:
     :ivar crowd: whether so many others are due with this judge that the crowd rule is asked
     :ivar unread: bytes that each look finds unread
     :ivar received: bytes that the kernel has counted, None if it does not count
+    :ivar handed_over: how the link knows that the kernel has a question
     :ivar asked: when questions were put
     :ivar log: all events so far
     """
@@ -81,6 +85,7 @@ class Loop:
         self.crowd = False
         self.unread = 0
         self.received: int | None = None
+        self.handed_over: Literal["exact", "guess"] = "exact"
         self.asked: list[float] = []
         self.judged: list[float] = []
         self.served = -1.0
@@ -136,9 +141,10 @@ class Loop:
 
     def look(self) -> Evidence:
         """The evidence as it is now."""
-        return (
+        seen = (
             uncounted(self.now, self.unread) if self.received is None else counted(self.now, self.unread, self.received)
         )
+        return replace(seen, handed_over=self.handed_over)
 
     def ask(self) -> None:
         """Put a question."""

@@ -56,6 +56,10 @@ FIELDS = {
     "bytes_received": ("bytes_received", 1),
     "notsent": ("notsent_bytes", 1),
     "snd_wnd": ("snd_wnd", 1),
+    "snd_mss": ("snd_mss", 1),
+    "retrans": ("retrans", 1),
+    "last_data_sent": ("last_data_sent", 1e3),
+    "pmtu": ("pmtu", 1),
 }
 
 

@@ -46,7 +46,7 @@ class SlowTransport(StringTransport):
 
     def heartbeat_link(self) -> Link:
         """Its link."""
-        self.link = SlowLink(self, Turns(lambda: None))
+        self.link = SlowLink(self, Turns(lambda call: None))
         return self.link
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 import socket
@@ -17,13 +18,22 @@ from heartbeat.net import kernel
 
 ALL = KernelOptions(nodelay=True, keepalive=True, keepalive_idle=60, keepalive_interval=10, keepalive_count=3)
 TCP = socket.IPPROTO_TCP
+#: Of Linux; these tests are about Linux where they need it.
+USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", 18)
 
 
 class Sock:
     """Stands in for a socket: remembers its options, and refuses some of them."""
 
-    def __init__(self, family: int = socket.AF_INET, refuses: tuple[int, ...] = (), info: bytes = b"") -> None:
+    def __init__(
+        self,
+        family: int = socket.AF_INET,
+        refuses: tuple[int, ...] = (),
+        info: bytes = b"",
+        code: int = errno.EINVAL,
+    ) -> None:
         self.family = family
+        self.code = code
         self.refuses = refuses
         self.info = info
         self.options: dict[tuple[int, int], int] = {}
@@ -31,7 +41,7 @@ class Sock:
     def setsockopt(self, level: int, option: int, value: int) -> None:
         """Remember it."""
         if option in self.refuses:
-            raise OSError(22, "Invalid argument")
+            raise OSError(self.code, os.strerror(self.code))
         self.options[level, option] = value
 
     def getsockopt(self, level: int, option: int, size: int) -> bytes:
@@ -66,7 +76,7 @@ class OptionTests(SynchronousTestCase):
 
     def apply(self, sock: Sock, options: KernelOptions) -> dict[str, str]:
         """Apply them."""
-        return dict(kernel.apply_options(sock, options))  # type: ignore[arg-type]  # it stands in for a socket
+        return dict(load().apply_options(sock, options))
 
     def test_defaults(self) -> None:
         """Beats do not wait for each other (TCP_NODELAY); the rest is left as the kernel has it."""
@@ -114,6 +124,41 @@ class OptionTests(SynchronousTestCase):
         sock = Sock(socket.AF_UNIX)
         self.assertEqual(self.apply(sock, ALL), {})
         self.assertEqual(sock.options, {})
+
+    def test_an_option_that_it_never_heard_of(self) -> None:
+        """What an older kernel does not know is not refused: nothing is wrong with the value."""
+        sock = Sock(refuses=(44,), code=errno.ENOPROTOOPT)
+        report = load().apply_timeouts(sock, 4.5, 1.0)
+        self.assertEqual(report, {"user_timeout": "applied", "rto_max": "not available"})
+
+    def test_timeouts(self) -> None:
+        """In milliseconds, rounded up, and never more than the kernel takes."""
+        for seconds, written in ((4.5, 4500), (0.0001, 1), (1.0001, 1001), (1e9, 2**31 - 1)):
+            sock = Sock()
+            self.assertEqual(load().apply_timeouts(sock, seconds, None), {"user_timeout": "applied"})
+            self.assertEqual(sock.options, {(TCP, USER_TIMEOUT): written})
+        sock = Sock()
+        self.assertEqual(load().apply_timeouts(sock, 4.5, 1.5), {"user_timeout": "applied", "rto_max": "applied"})
+        self.assertEqual(sock.options, {(TCP, USER_TIMEOUT): 4500, (TCP, 44): 1500})
+
+    def test_no_cap_alone(self) -> None:
+        """Where the user timeout cannot be set, the pause between attempts is left alone: alone it is a new danger."""
+        sock = Sock(refuses=(USER_TIMEOUT,))
+        report = load().apply_timeouts(sock, 4.5, 1.0)
+        self.assertEqual((report, sock.options), ({"user_timeout": "refused", "rto_max": "not available"}, {}))
+
+    def test_timeouts_of_a_unix_socket(self) -> None:
+        """It has none."""
+        self.assertEqual(load().apply_timeouts(Sock(socket.AF_UNIX), 4.5, 1.0), {})
+
+    def test_what_is_asked_for_behind_the_gate(self) -> None:
+        """The names of the two timeouts, if they are wanted."""
+        for options, names in (
+            (KernelOptions(), ("user_timeout",)),
+            (KernelOptions(user_timeout=None), ()),
+            (KernelOptions(user_timeout=5.0, rto_max=1.0), ("user_timeout", "rto_max")),
+        ):
+            self.assertEqual(kernel.timeouts(options), names)
 
     def test_unsent(self) -> None:
         """The limit of what the kernel holds unsent, where there is one."""
@@ -164,12 +209,15 @@ class PlatformTests(SynchronousTestCase):
     """Where the kernel cannot say."""
 
     def test_switched_off(self) -> None:
-        """HEARTBEAT_NO_KERNEL=1: nothing is seen, as on other platforms; options are ordinary and still work."""
+        """HEARTBEAT_NO_KERNEL=1: nothing is seen or set, as on a platform that has none of it."""
         off = load(HEARTBEAT_NO_KERNEL="1")
         self.assertFalse(off.ENABLED)
         self.assertIsNone(off.tcp_info(Sock(info=LookTests.info)))
         self.assertEqual(off.look(Sock(info=LookTests.info), 1.0), Evidence(1.0, reading=True))
-        self.assertEqual(off.apply_options(Sock(), KernelOptions()), {"nodelay": "applied"})
+        sock = Sock()
+        self.assertEqual(set(off.apply_options(sock, ALL).values()), {"not available"})
+        self.assertEqual(set(off.apply_timeouts(sock, 4.5, 1.0).values()), {"not available"})
+        self.assertEqual(sock.options, {})
 
     def test_not_switched_off(self) -> None:
         """An empty variable, or 0, leaves everything on."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from functools import partial
 from typing import Any
 
 from twisted.internet import tcp
@@ -73,7 +74,7 @@ class LinkCase(SynchronousTestCase):
     def setUp(self) -> None:
         """Nothing waits."""
         self.reactor = MemoryReactorClock()
-        self.turns = Turns(self.reactor)
+        self.turns = Turns(partial(self.reactor.callLater, 0))
         self.protocol = Protocol()
         self.sock = Sock()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -34,7 +35,7 @@ class TurnsTests(SynchronousTestCase):
     def setUp(self) -> None:
         """A reactor and somebody who waits on it."""
         self.reactor = Reactor()
-        self.turns = Turns(self.reactor)
+        self.turns = Turns(partial(self.reactor.callLater, 0))
         self.called: list[str] = []
 
     def wait(self, name: str) -> None:

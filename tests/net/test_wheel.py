@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from heartbeat.net.clocks import Clocks
 from heartbeat.net.wheel import SLOT, SLOTS, Wheel, wheel_for
 
 
@@ -20,6 +21,7 @@ class Sleeper:
         self.tick = self.place = -1
         self.times = list(times)
         self.woken: list[float] = []
+        self.steps: list[float] = []
 
     def wake(self, now: float) -> float | None:
         """Record it."""
@@ -27,6 +29,10 @@ class Sleeper:
             self.woken.append(now)
             self.times.pop(0)
         return self.times[0] if self.times else None
+
+    def stepped(self, by: float, now: float) -> None:
+        """Record it."""
+        self.steps.append(by)
 
 
 class Judged(Sleeper):
@@ -217,6 +223,78 @@ class WheelTests(SynchronousTestCase):
         self.clock.advance(100 * SLOTS * SLOT)
         self.assertEqual([len(sleeper.woken) for sleeper in sleepers], [1] * len(sleepers))
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class ClockTests(SynchronousTestCase):
+    """The other clocks of the machine are looked at whenever the wheel wakes."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.wall = self.asleep = 0.0
+        clocks = Clocks(
+            self.clock.seconds,
+            lambda: self.clock.seconds() + self.wall + self.asleep,
+            boot=lambda: self.clock.seconds() + self.asleep,
+        )
+        self.wheel = Wheel(self.clock, clocks)
+        self.sleepers = [Sleeper(1.0, 2.0, 3.0), Sleeper(2.0, 3.0)]
+        for sleeper in self.sleepers:
+            self.wheel.put(sleeper, sleeper.times[0])
+
+    def steps(self, seconds: float) -> list[list[float]]:
+        """What each was told of by then."""
+        self.clock.pump([SLOT / 2] * round(seconds / SLOT * 2))
+        return [sleeper.steps for sleeper in self.sleepers]
+
+    def test_set_forward(self) -> None:
+        """Everybody in the wheel is told, once, by how much."""
+        self.wall = 3600.0
+        self.assertEqual(self.steps(1.1), [[3600.0]] * 2)
+        self.assertEqual(self.steps(3.0), [[3600.0]] * 2)
+
+    def test_set_back(self) -> None:
+        """Timers on the wall clock stand still then: nobody is killed by them, so nobody was spared."""
+        self.wall = -3600.0
+        self.assertEqual(self.steps(3.5), [[], []])
+        self.assertEqual([len(sleeper.woken) for sleeper in self.sleepers], [3, 2])
+
+    def test_adjusted(self) -> None:
+        """What adjtime makes of a clock in ten seconds is no step."""
+        self.wall = 0.005
+        self.assertEqual(self.steps(3.5), [[], []])
+
+    def test_one_that_raises(self) -> None:
+        """A defect of one does not keep the others from being told."""
+
+        class Broken(Sleeper):
+            """It has a defect."""
+
+            def stepped(self, by: float, now: float) -> None:
+                """Raise."""
+                raise ZeroDivisionError("mine")
+
+        self.wheel.put(Broken(0.5), 0.5)
+        self.wheel.put(last := Sleeper(1.0), 1.0)
+        self.wall = 10.0
+        self.steps(1.1)
+        self.assertEqual(last.steps, [10.0])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_while_it_was_empty(self) -> None:
+        """What happened to the clocks while nobody was watched is nobody's affair."""
+        self.steps(3.5)
+        self.wall, self.asleep = 50.0, 60.0
+        self.wheel.put(late := Sleeper(4.0), 4.0)
+        self.steps(1.0)
+        self.assertEqual((len(late.woken), late.steps), (1, []))
+        self.assertLess(self.wheel.attention.resumed_at, 0.0)
+
+    def test_suspended(self) -> None:
+        """The boot clock went on without ours: that is no step of the wall clock, though it went on, too."""
+        self.asleep = 7200.0
+        self.assertEqual(self.steps(1.1), [[], []])
+        self.assertEqual(self.wheel.attention.suspended, 7200.0)
+        self.assertGreater(self.wheel.attention.resumed_at, 0.9)
 
 
 class ModelTests(SynchronousTestCase):

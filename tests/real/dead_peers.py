@@ -22,8 +22,7 @@ from typing import Any, Final
 
 import trustme
 
-from tests.real.end import SERVER_NAME, Order
-from tests.real.endprocess import EndProcess
+from tests.real.endprocess import SERVER_NAME, EndProcess, Order
 from tests.real.faults import FAULTS, Fault
 from tests.real.namespaces import SERVER, Place, Topology, Unmakable, missing
 from tests.real.processes import poll
@@ -109,6 +108,8 @@ class Stage:
     ) -> None:
         self.fault = fault
         self.topology = topology
+        self.client: EndProcess
+        self.server: EndProcess
         self.names = tuple(names)
         self.interval = interval
         self.bound = ALLOWANCE if fault.at_once else MULTIPLIER * interval + ALLOWANCE
@@ -131,7 +132,13 @@ class Stage:
     def well(self) -> None:
         """Wait until all are connected."""
         for end in (self.server, self.client):
-            poll(lambda end=end: len(end.told("joined")) == len(self.names), _START, f"{self.fault.name}: connections")
+            self._wait_for_all(end)
+
+    def _wait_for_all(self, end: EndProcess) -> None:
+        try:
+            poll(lambda: end.connected() >= set(self.names), _START, f"{self.fault.name}: connections")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; told: {end.lines}; {end.output()}") from None
 
     def begin(self) -> None:
         """The fault. It may happen at any moment between the two that are noted."""
@@ -154,7 +161,9 @@ class Stage:
             None,
             tuple(self._finding(place, ends[place], name) for place in self.fault.causes for name in self.names),
             {place: list(end.lines) for place, end in ends.items()},
-            "".join(end.complaints() for end in ends.values()),
+            "".join(
+                f"{self.fault.name}, the {place}: {text}" for place, end in ends.items() if (text := end.complaints())
+            ),
         )
 
     def _finding(self, place: Place, end: EndProcess, name: str) -> Finding:
@@ -173,9 +182,7 @@ class Stage:
         )
 
 
-def run(
-    seed: int, faults: Iterable[str] = FAULTS, connections: int = 4, interval: float = INTERVAL
-) -> list[Report]:
+def run(seed: int, faults: Iterable[str] = FAULTS, connections: int = 4, interval: float = INTERVAL) -> list[Report]:
     """Let these faults happen, and report on each.
 
     :param seed: draws the moments

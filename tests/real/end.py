@@ -1,6 +1,7 @@
 """One end of some connections, as a process that tells in JSON lines what it sees of the other end.
 
-``python -m tests.real.end '{"role": "server", ...}'``: the members are the fields of :class:`Order`. Each line has
+``python -m tests.real.end '{"role": "server", ...}'``: the members are those of an
+:class:`~tests.real.endprocess.Order`. Each line has
 ``what`` and ``now``, seconds of CLOCK_MONOTONIC, which is one clock for all namespaces of a machine. Words that it
 reads line by line make it do something: ``flood``, ``abort``. It ends when its input ends, and with its parent.
 """
@@ -15,12 +16,11 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from twisted.internet import reactor as _reactor
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, SSL4ServerEndpoint, wrapClientTLS
+from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ClientEndpoint, TCP4ServerEndpoint, wrapClientTLS
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS
 from twisted.internet.stdio import StandardIO
@@ -34,11 +34,11 @@ from heartbeat.liveness.peer import Peer
 from heartbeat.net.client import HeartbeatClientService
 from heartbeat.net.endpoints import heartbeat_client, heartbeat_server
 from heartbeat.net.protocol import HeartbeatFactory
+from tests.real.endprocess import SERVER_NAME, Order
 
-__all__ = ["PORT", "SERVER_NAME", "Order", "command"]
+__all__: list[str] = []
 
 PORT: Final = 7600
-SERVER_NAME: Final = "server.test"
 #: More than the credit for DATA and every buffer on the way.
 FLOOD: Final = bytes(4 * 1024 * 1024)
 _PR_SET_PDEATHSIG: Final = 1
@@ -46,33 +46,6 @@ _PR_SET_PDEATHSIG: Final = 1
 _BEAT: Final = 0.02
 _REMEMBERED: Final = 10.0
 reactor: Any = _reactor
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a process is to be.
-
-    :ivar role: who connects, and who accepts
-    :ivar host: where to listen or to connect to
-    :ivar interval: of both ends, seconds
-    :ivar names: the ids of the connections; one each
-    :ivar data: they carry an application's data
-    :ivar pem: of the server's certificate with its key, for TLS
-    :ivar authority: of the authority that the client trusts, for TLS
-    """
-
-    role: Literal["client", "server"]
-    host: str
-    interval: float
-    names: tuple[str, ...]
-    data: bool = False
-    pem: str | None = None
-    authority: str | None = None
-
-
-def command(order: Order) -> list[str]:
-    """What to run."""
-    return [sys.executable, "-m", "tests.real.end", json.dumps(asdict(order))]
 
 
 def say(what: str, **members: Any) -> None:
@@ -163,7 +136,7 @@ class Words(LineOnlyReceiver):
 def serve(order: Order, config: HeartbeatConfig, lateness: Lateness) -> dict[str, Callable[[], None]]:
     """Be the accepting end."""
     factory = HeartbeatFactory(config, Teller(lateness))
-    inner = TCP4ServerEndpoint(reactor, PORT, interface=order.host)
+    inner: Any = TCP4ServerEndpoint(reactor, PORT, interface=order.host)
     if order.pem is not None:
         options = PrivateCertificate.loadPEM(Path(order.pem).read_text()).options()
         inner = SSL4ServerEndpoint(reactor, PORT, options, interface=order.host)
@@ -182,7 +155,7 @@ def connect(order: Order, config: HeartbeatConfig, lateness: Lateness) -> dict[s
         own = HeartbeatConfig(id=name, interval=config.interval)
         endpoint: Any = TCP4ClientEndpoint(reactor, order.host, PORT)
         if order.authority is not None:
-            authority = Certificate.loadPEM(Path(order.authority).read_text())
+            authority = Certificate.loadPEM(Path(order.authority).read_bytes())
             endpoint = wrapClientTLS(optionsForClientTLS(SERVER_NAME, authority), endpoint)
         teller = Teller(lateness, name)
         if order.data:

@@ -28,16 +28,19 @@ class End(Protocol):
 
 
 class Scene(Protocol):
-    """Where a fault happens.
+    """Where a fault happens."""
 
-    :ivar topology: the three hosts
-    :ivar client: the connecting process
-    :ivar server: the accepting one
-    """
+    @property
+    def topology(self) -> Topology:
+        """The three hosts."""
 
-    topology: Topology
-    client: End
-    server: End
+    @property
+    def client(self) -> End:
+        """The connecting process."""
+
+    @property
+    def server(self) -> End:
+        """The accepting one."""
 
 
 class Fault:

@@ -133,7 +133,9 @@ def missing() -> str | None:
 def _run(*command: str, text: str | None = None) -> str:
     options: dict[str, Any] = {"stdin": subprocess.DEVNULL} if text is None else {"input": text}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False, **options)
+        done: subprocess.CompletedProcess[str] = subprocess.run(
+            command, capture_output=True, text=True, timeout=_PATIENCE, check=False, **options
+        )
     except subprocess.TimeoutExpired as late:
         raise Unmakable(f"{' '.join(command)}: no end within {_PATIENCE:g} s") from late
     if done.returncode != 0:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.protocol import ClientFactory, Factory, Protocol, connectionDone
 
-from heartbeat import State
+from heartbeat import Dead, State
 from heartbeat.liveness.beats import Beats
 from heartbeat.net.link import link_for
 from heartbeat.net.pulse import Pulse
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from twisted.python.failure import Failure
 
-    from heartbeat.liveness.evidence import Evidence
+    from heartbeat.testing import SimulatedNetwork
 
 __all__ = ["Echo", "Judge", "JudgeFactory", "echo_factory"]
 
@@ -36,16 +36,17 @@ class Judge(Protocol):
 
     :ivar after_input: called once, in the next callback that brings input
     :ivar after_write: called once, when the next question was written
-    :ivar verdict: when it fell, its cause, the last sign of life, and the evidence; None while the peer lives
+    :ivar verdict: when it fell, in the time of the network, and how; None while the peer lives
     """
 
-    def __init__(self, reactor: Any, interval: float, detect: float) -> None:
+    def __init__(self, reactor: Any, net: SimulatedNetwork, interval: float, detect: float) -> None:
         self._reactor = reactor
+        self._net = net
         self._times = interval, detect
         self._line = b""
         self.after_input: Callable[[], object] | None = None
         self.after_write: Callable[[], object] | None = None
-        self.verdict: tuple[float, str, float, Evidence | None] | None = None
+        self.verdict: tuple[float, Dead] | None = None
 
     def connectionMade(self) -> None:
         """Begin to watch."""
@@ -100,8 +101,9 @@ class Judge(Protocol):
 
     def _decided(self) -> None:
         if self.beats.state is State.DEAD:
-            cause = self.beats.cause or ""
-            self.verdict = self.wheel.seconds(), cause, self.beats.liveness.heard_at, self.beats.evidence
+            now = self.wheel.seconds()
+            silent = now - self.beats.liveness.heard_at
+            self.verdict = self._net.now, Dead(now, self.beats.cause or "", silent, self.beats.evidence)
         self.link.abort()
 
 

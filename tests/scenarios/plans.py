@@ -4,7 +4,8 @@ The chaos phase injects only what a living peer must survive. What that is, per 
 
 - *own stalls* (``stall_…``) of an end to which the others give the long time: any length, also over the D by which it
   judges others itself. In a timer, a call from a thread, an input callback, after a write, as SIGSTOP, or a series.
-- ``common_stall``: judge and peer stop together (a hypervisor does that), and the peer comes back later by less than D.
+- ``common_stall``: judge and peer stop together (a hypervisor does that), and the peer comes back later by less than
+  D, less what the judge's loop meant to sleep: that is counted as listening.
 - ``late_stall``: the judge stops just before D, the answer comes meanwhile: it lies in its kernel before D is over.
 - ``peer_stall``: the judged one stops for less than D, its last interval and the path counted in.
 - ``silent_drop``, ``partition``, ``one_way``, ``nat_expired``: heal so early that the retransmission after them, which
@@ -38,10 +39,13 @@ CHAOS_KINDS: Final = (
 )  # fmt: skip
 #: How one client ends, if it does; "live" is the most frequent of them.
 CLIENT_ENDS: Final = ("vanish", "stop", "drop", "one_way_in", "one_way_out", "nat_lost", "kill")
+WEIGHTS: Final = (1, 1, 1, 2, 2, 2, 1)
 #: How all of them end at once.
 COMMON_ENDS: Final = ("server_vanish", "server_stop", "server_kill", "all_drop")
 FOREIGN_ENDS: Final = ("vanish", "stop", "drop", "kill")
 END_KINDS: Final = (*CLIENT_ENDS, *COMMON_ENDS)
+#: Stretches of the chaos phase.
+SLOTS: Final = 3
 LIVE_SHARE: Final = 0.3
 LONG_SHARE: Final = 0.15
 SLOW_SHARE: Final = 0.45
@@ -54,7 +58,10 @@ RTO: Final = 0.26
 SLACK: Final = 0.1
 #: D of an end that is given the long time, as a multiple of the short one.
 LONGER: Final = 3
-CROWD: Final = 10
+#: The crowd rule is about more than 8 at once.
+CROWD: Final = 9
+#: Seconds: longer detection times only take longer.
+MOST_DETECT: Final = 4.0
 
 
 @dataclass(frozen=True)
@@ -135,8 +142,9 @@ class Plan:
 
     @property
     def common_room(self) -> float:
-        """How much later than its judge a peer may come back: the stall itself counts for D/8."""
-        return 0.875 * self.detect - LATEST * self.interval - 2 * self.one_way - 1.5 * SLACK
+        """How much later than its judge a peer may come back: the stall itself counts for D/8, but only from the moment
+        at which the judge's loop meant to wake. Until then it slept in its poll, which is listening."""
+        return 0.875 * self.detect - 2 * LATEST * self.interval - 2 * self.one_way - 1.5 * SLACK
 
     def has_room(self, kind: str) -> bool:
         """Whether this kind leaves a living peer alive with these times."""
@@ -171,7 +179,7 @@ def draw_plan(seed: int) -> Plan:
     share = draw()
     profile = "long" if share < LONG_SHARE else "slow" if share < SLOW_SHARE else "lossy"
     interval = chance.choice((0.4, 0.5, 0.75, 1.0))
-    multiplier = min(chance.randint(3, 6), int(4.0 / interval))
+    multiplier = min(chance.randint(3, 10), int(MOST_DETECT / interval))
     flight = (0.0005 + 0.01 * draw(), 0.01 * draw())
     if profile == "long":
         interval, multiplier = 0.5, 3
@@ -185,7 +193,7 @@ def draw_plan(seed: int) -> Plan:
     monotonic = {host: draw() < 0.75 for host in hosts}
     plan = Plan(seed, interval, multiplier, profile, patient, clients, flight, monotonic)
     at = 1.0
-    for _ in range(1 if crowd else 5):
+    for _ in range(1 if crowd else SLOTS):
         at = _Slot(plan, chance, at).fill()
     plan.length = at
     _draw_ends(plan, chance)
@@ -297,7 +305,7 @@ def _draw_ends(plan: Plan, chance: random.Random) -> None:
         plan.ends = {"server": common}
     else:
         for client in plan.clients:
-            plan.ends[client] = "live" if chance.random() < LIVE_SHARE else chance.choice(CLIENT_ENDS)
+            plan.ends[client] = "live" if chance.random() < LIVE_SHARE else chance.choices(CLIENT_ENDS, WEIGHTS)[0]
     plan.ends["watcher"] = "live" if chance.random() < LIVE_SHARE else chance.choice(FOREIGN_ENDS)
     judges = [host for host in ("server", *plan.clients) if host.startswith(plan.patient)]
     for judge in (*judges, "watcher"):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from heartbeat.apps.endpoints import listening_endpoint
+from heartbeat.apps.kerneloptions import FIELDS, Probes, UserTimeout, kernel_options, kernel_settings
 from heartbeat.apps.kinds import Flag, Many, OneOf, Seconds, Text, Whole, peer_id, shown
 from heartbeat.apps.logs import LOG_LEVELS
 from heartbeat.apps.machine import connection_limit, host_name
@@ -37,6 +38,9 @@ class ServerSettings:
     max_connections: int | None
     max_per_address: int | None
     handshake_timeout: float
+    keepalive: Probes
+    user_timeout: UserTimeout
+    rto_max: float | None
     drain_timeout: float
     keep: float
     keep_peers: int
@@ -62,6 +66,7 @@ class ServerSettings:
             handshake_timeout=self.handshake_timeout,
             max_detection=self.max_detection,
             bare="refuse" if self.no_bare else "accept",
+            kernel=kernel_options(self.keepalive, self.user_timeout, self.rto_max),
         )
 
 
@@ -141,6 +146,7 @@ TABLE: Final = (
         when=When.NEXT,
         doc="Until a new connection has said who it is",
     ),
+    *kernel_settings(When.NEXT),
     Setting(
         name="drain-timeout",
         kind=Seconds(0, DAY),
@@ -212,5 +218,8 @@ def server_settings(gathered: Gathered) -> ServerSettings:
             f"{settings.ping_interval:g} s × multiplier {settings.multiplier} is over max-detection "
             f"{settings.max_detection:g} s",
         )
-    settings.heartbeat  # noqa: B018  # built to be checked
+    try:
+        settings.heartbeat  # noqa: B018  # built to be checked
+    except ConfigError as error:
+        gathered.blame(error, FIELDS)
     return settings

@@ -80,8 +80,8 @@ async def websockets_server(pings: Pings) -> int:
     from websockets.asyncio.server import ServerConnection, serve
 
     class Connection(ServerConnection):
-        async def ping(self, data: Any = None, ack_on_close: bool = False) -> Any:
-            waiting = await super().ping(data, ack_on_close)
+        async def ping(self, data: Any = None) -> Any:
+            waiting = await super().ping(data)
             pings.written()
             return waiting
 

@@ -47,6 +47,15 @@ class Connection:
     def greet(self, name: str, terms: dict[str, Any]) -> None:
         """Begin, on a blocking socket."""
 
+    def greeted(self) -> None:
+        """Read the answer to that."""
+
+    def _more(self) -> None:
+        data = self.sock.recv(_LONGEST_READ)
+        if not data:
+            raise SystemExit(f"not greeted: {self._unread!r}")
+        self._unread += data
+
     def answers(self, data: bytes) -> Iterator[bytes]:
         """The answer to each question in what was read so far."""
         self._unread += data
@@ -83,15 +92,17 @@ class Heartbeat(Connection):
     """``wire.md``: a connector that says HELLO and answers PING and SYNC. It never speaks unasked."""
 
     def greet(self, name: str, terms: dict[str, Any]) -> None:
-        """HELLO, and wait for the other one."""
+        """HELLO."""
         members = {"v": 1, "id": name, "instance": os.urandom(8).hex(), "caps": ["stalled"], **terms}
         body = json.dumps(members).encode()
         self.sock.sendall(b"HELO" + struct.pack("!I", len(body)) + body)
+
+    def greeted(self) -> None:
+        """The acceptor's HELLO."""
         while len(self._unread) < 8 or len(self._unread) < 8 + int.from_bytes(self._unread[4:8], "big"):
-            data = self.sock.recv(_LONGEST_READ)
-            if not data or not (self._unread + data).startswith(b"HELO"):
-                raise SystemExit(f"{name}: no HELLO but {self._unread + data!r}")
-            self._unread += data
+            self._more()
+        if self._unread[:4] != b"HELO":
+            raise SystemExit(f"no HELLO: {self._unread!r}")
         self._unread = self._unread[8 + int.from_bytes(self._unread[4:8], "big") :]
 
     def length(self, data: bytes) -> int:
@@ -123,11 +134,11 @@ class WebSocket(Connection):
             f"GET / HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
         )
+
+    def greeted(self) -> None:
+        """It was granted."""
         while b"\r\n\r\n" not in self._unread:
-            data = self.sock.recv(_LONGEST_READ)
-            if not data:
-                raise SystemExit(f"{name}: no WebSocket but {self._unread!r}")
-            self._unread += data
+            self._more()
         self._unread = self._unread.partition(b"\r\n\r\n")[2]
 
     def length(self, data: bytes) -> int:
@@ -160,6 +171,12 @@ class Crowd:
         self._context.check_hostname = False
         self._context.verify_mode = ssl.CERT_NONE
         self.connections = [self._connect(number, options) for number in range(options.count)]
+        for connection in self.connections:
+            connection.greeted()
+            connection.sock.setblocking(False)
+            self._readable.register(connection.sock, selectors.EVENT_READ, connection)
+        for connection in self.connections:
+            self._take(connection)  # TLS may have read more than was asked for
         self._readable.register(sys.stdin, selectors.EVENT_READ, None)
         print("ready", flush=True)
 
@@ -170,9 +187,6 @@ class Crowd:
         connection = DIALECTS[options.dialect](sock)
         terms = {"want_ping_ms": options.interval, "mult": options.multiplier}
         connection.greet(f"{options.name}-{number}", terms)
-        sock.setblocking(False)
-        self._readable.register(sock, selectors.EVENT_READ, connection)
-        self._take(connection)  # TLS may have read on
         return connection
 
     def run(self) -> None:

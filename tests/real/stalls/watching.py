@@ -13,6 +13,7 @@ from heartbeat import HeartbeatConfig, HeartbeatListener, Peer
 from heartbeat.liveness.events import Dead, Event, Spared
 from heartbeat.liveness.states import FINAL
 from heartbeat.net import HeartbeatFactory, HeartbeatProtocol
+from heartbeat.net.heartbeat import Heartbeat
 from tests.real.stalls.children import Peers
 
 __all__ = ["INTERVAL", "Lag", "Watch", "contact", "control", "listen"]
@@ -58,11 +59,15 @@ class Watch(HeartbeatListener):
         else:
             self.left.append(peer.id)
 
+    def open(self) -> list[Heartbeat]:
+        """The handles of all that are not ended."""
+        drivers = [(one, one.driver) for one in self.factory.built]
+        return [one.heartbeat for one, driver in drivers if driver and driver.session.beats.state not in FINAL]
+
     def ask_all(self) -> None:
         """Put one question to each peer."""
-        for protocol in self.factory.built:
-            if protocol.driver is not None and protocol.driver.session.beats.state not in FINAL:
-                protocol.heartbeat.ping().addErrback(lambda _: None)
+        for heartbeat in self.open():
+            heartbeat.ping().addErrback(lambda _: None)
 
     def living(self, name: str) -> int:
         """How many peers of that name are still watched."""
