@@ -52,6 +52,7 @@ PHASES: Final = ("connect", "handshake", "live")
 #: Why a peer was spared that a plain timer would have killed. Never a death.
 SPARE_REASONS: Final = ("local_stall", "clock_step", "suspended", "unread_input", "mass_timeout")
 
+
 def known_reason(name: str) -> str:
     """``name`` if it is on the closed list, else ``unattributed``: what a peer claims never becomes a new label."""
     return name if name in FAILURE_REASONS else "unattributed"

@@ -17,6 +17,7 @@ __all__ = [
     "Dead",
     "Dropped",
     "Event",
+    "Explained",
     "Left",
     "Refused",
     "RoundTrip",
@@ -92,6 +93,22 @@ class Refused(Event):
     cause: str
     reason: str = ""
     evidence: Evidence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explained(Event):
+    """The peer is back, and its return says more about how its previous connection was lost.
+
+    :ivar cause: what it is called now, one of :data:`heartbeat.liveness.causes.FAILURE_REASONS`
+    :ivar was: what it was called when the verdict fell
+    :ivar detail: the finer name: ``returned``, ``instance``, ``one_way``
+    :ivar session: the session of the connection that was lost, ``""`` if it had none
+    """
+
+    cause: str
+    was: str
+    detail: str
+    session: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,8 @@ class TcpInfo:
     :ivar snd_wnd: bytes that the peer's kernel will take
     :ivar last_data_sent: seconds since data was last sent, sent again included
     :ivar pmtu: the largest packet that the way out takes, bytes
+    :ivar min_rtt: the shortest round trip of the last minutes, seconds; what one without delayed ACKs takes
+    :ivar ato: by how much our kernel delays an acknowledgement, seconds
     """
 
     state: int
@@ -53,6 +55,8 @@ class TcpInfo:
     retrans: int | None = None
     last_data_sent: float | None = None
     pmtu: int | None = None
+    min_rtt: float | None = None
+    ato: float | None = None
 
     @classmethod
     def parse(cls, raw: bytes) -> TcpInfo | None:
@@ -90,6 +94,8 @@ class TcpInfo:
             retrans=u32(36),
             last_data_sent=seconds(44, _MS),
             pmtu=u32(60),
+            min_rtt=seconds(148, _US),
+            ato=seconds(12, _US),
         )
 
 

@@ -314,7 +314,7 @@ class Liveness:
             return
         seen = ending.evidence
         cause, detail = name_ending(ending, None if self.suspicion is None else self.suspicion.half_time)
-        self.condemn(cause, now, None if seen is None else replace(seen, detail=detail))
+        self.condemn(cause, now, seen if seen is None or seen.detail is not None else replace(seen, detail=detail))
 
     def events(self) -> tuple[Event, ...]:
         """What happened since the last call, oldest first; ``()`` nearly always."""

@@ -46,6 +46,7 @@ class Peer:
     :ivar address: ``host:port`` as the transport tells it
     :ivar transport: ``tcp``, ``tls``, ``unix`` ...
     :ivar identity: the name that it proved, None if it proved none
+    :ivar instance: of its process, new at every start; None if it did not say
     :ivar bare: it sent no HELLO
     :ivar moving: its last load and uptime, packed by :data:`.report.MOVING`; a usual SYNC writes it directly
     :ivar svc_hash: the digest of its services, as it last sent it (16 bytes, or empty)
@@ -61,6 +62,7 @@ class Peer:
         "bare",
         "id",
         "identity",
+        "instance",
         "moving",
         "node",
         "options",
@@ -80,6 +82,7 @@ class Peer:
         self.address = address
         self.transport = transport
         self.identity: str | None = None
+        self.instance: str | None = None
         self.bare = False
         self._told = EMPTY_REPORT
         self.moving = NOTHING_MOVES

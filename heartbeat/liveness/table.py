@@ -26,13 +26,13 @@ SEGMENT: Final = 1460
 NO_LINK: Final = 68
 # A delayed acknowledgement may come this much later than data, and a RTT: only what is newer proves anything.
 DELAYED: Final = 0.3
-# The kernel counts these times in ticks, of up to 10 ms.
-TICK: Final = 0.01
+# The kernel counts these times in ticks, of 4 ms mostly, and we look a little later.
+TICK: Final = 0.006
+# The answer of a path takes no more than this many of its shortest round trips.
+ABOUT_ONE: Final = 1.5
 # Repetitions without an answer that prove a broken path: one segment is lost on good ones, too.
 UNANSWERED: Final = 2
 UNREACHABLE: Final = frozenset({"EHOSTUNREACH", "ENETUNREACH"})
-#: What a RST looks like to whoever writes or reads.
-RESETS: Final = frozenset({"ECONNRESET", "EPIPE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,15 +264,17 @@ def given_up(case: Case) -> bool:
 
 
 def provoked(case: Case) -> bool:
-    """A RST that came within about a round trip of something of ours: of data that is still unanswered, or of the
-    acknowledgement of what had just come in."""
+    """A RST that came about a round trip after something of ours: after data that is still unanswered, or after the
+    (delayed) acknowledgement of what had come in last."""
     tcp = _given_up(case)
     if case.how != "reset" or case.last is None or tcp is None or tcp.last_data_sent is None:
         return False
-    soon = (tcp.rtt or 0.0) + (tcp.rtt_variation or 0.0) + TICK
-    flying = case.last.in_flight is None or case.last.in_flight > 0
-    just_in = tcp.last_data_recv is not None and tcp.last_data_recv <= soon
-    return (flying and tcp.last_data_sent <= soon) or just_in
+    rtt = tcp.min_rtt if tcp.min_rtt is not None else tcp.rtt or 0.0
+    if case.last.in_flight != 0:
+        return rtt - TICK <= tcp.last_data_sent <= ABOUT_ONE * rtt + TICK
+    if tcp.ato is None or tcp.last_data_recv is None:
+        return False
+    return rtt <= tcp.last_data_recv - tcp.ato <= ABOUT_ONE * rtt + 2 * TICK
 
 
 def reset(case: Case) -> bool:

@@ -17,11 +17,14 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from heartbeat.errors import HeartbeatError, NotConnected
+from heartbeat.liveness.states import State
 from heartbeat.net.protocol import HeartbeatFactory, HeartbeatProtocol
+from heartbeat.session.past import explained, remembered
 
 if TYPE_CHECKING:
     from heartbeat.net.driver import Driver
     from heartbeat.net.heartbeat import Heartbeat
+    from heartbeat.session.past import Past
     from heartbeat.wire.frames import Bye
 
 __all__ = ["BoundedTransport", "Connectors", "GatedEndpoint"]
@@ -38,15 +41,27 @@ class Connectors(HeartbeatFactory):
     connector = True
     farewell: Bye | None = None
     _token: str | None = None
+    _past: Past | None = None
 
     def ready(self, driver: Driver) -> None:
         """The transport is ready: say HELLO."""
         now = self.wheel.seconds()
-        driver.session.start(now, self._token)
+        driver.session.start(now, self._token, None if self._past is None else self._past.as_last())
         driver.attend(now)
+
+    def opened(self, driver: Driver, now: float) -> None:
+        """A gate opened: the same server, back at once or as another process, says why it was lost before."""
+        super().opened(driver, now)
+        past, self._past = self._past, None
+        if past is not None and past.peer == driver.session.peer.id:
+            event = explained(past, driver.session, None, now)
+            if event is not None:
+                driver.session.liveness.note(event)
 
     def ended(self, driver: Driver, now: float) -> None:
         """A connection is gone."""
+        if driver.session.beats.state is not State.REFUSED:
+            self._past = remembered(driver.session)
         self.farewell = driver.session.farewell
         self._token = driver.session.token or self._token
         super().ended(driver, now)

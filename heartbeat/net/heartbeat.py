@@ -12,21 +12,18 @@ from twisted.python.failure import Failure
 from heartbeat.errors import DeadlineExpired, NotConnected, PingLost
 from heartbeat.liveness.events import Dead, Dropped, Event, Left, Refused, RoundTrip
 from heartbeat.liveness.states import FINAL, State
-from heartbeat.net.link import GONE
-from heartbeat.net.reasons import reason_for
 from heartbeat.session.source import ConfigSource
 
 if TYPE_CHECKING:
     from heartbeat.liveness.evidence import Evidence
     from heartbeat.liveness.peer import Peer
     from heartbeat.liveness.rtt import RoundTrips
-    from heartbeat.net.driver import Driver
+    from heartbeat.net.subject import Subject
 
 __all__ = ["EventStream", "Heartbeat"]
 
 #: Events that wait for a slow reader; what comes then is counted in one Dropped.
 MOST_WAITING: Final = 256
-LEAVING: Final = 0  # the BYE code
 
 
 class Heartbeat:
@@ -35,8 +32,8 @@ class Heartbeat:
     :ivar peer: the live view of the peer
     """
 
-    def __init__(self, driver: Driver, reactor: Any, source: ConfigSource | None) -> None:
-        self._driver = driver
+    def __init__(self, subject: Subject, reactor: Any, source: ConfigSource | None) -> None:
+        self._subject = subject
         self._reactor = reactor
         self._source = source
         self._pings: dict[int, Deferred[float]] = {}
@@ -44,9 +41,9 @@ class Heartbeat:
         self._gone: list[Deferred[None]] = []
         self._streams: WeakSet[EventStream] = WeakSet()
         self._readers: set[EventStream] = set()
-        self._over = driver.link is GONE
-        self.peer: Peer = driver.session.peer
-        driver.follower = self._follow
+        self._over = subject.gone
+        self.peer: Peer = subject.peer
+        subject.follow(self._follow)
 
     @property
     def state(self) -> State:
@@ -66,7 +63,7 @@ class Heartbeat:
     @property
     def evidence(self) -> Evidence | None:
         """What was observable when the verdict fell."""
-        return self._driver.session.beats.evidence
+        return self._subject.beats.evidence
 
     @property
     def rtt(self) -> RoundTrips:
@@ -79,33 +76,33 @@ class Heartbeat:
         :param timeout: gives up waiting after so many seconds; nothing is closed by it
         :returns: cancellable; fails with DeadlineExpired, PingLost, NotConnected, or the reason of the connection's end
         """
-        driver = self._driver
-        session = driver.session
-        if session.gate is not None or session.beats.state in FINAL:
+        subject = self._subject
+        beats = subject.beats
+        if not subject.opened or beats.state in FINAL:
             return fail(NotConnected("this heartbeat is not open"))
-        if session.beats.full:
+        if beats.full:
             return fail(PingLost("not put: as many questions as may be are waiting for their answers"))
-        now = driver.seconds()
-        number = session.ping(now)
-        session.beats.watch(number)
+        number = beats.number
 
         def forget(_: object) -> None:
             self._pings.pop(number, None)
 
         waiting: Deferred[float] = Deferred(forget)
         self._pings[number] = waiting
-        driver.attend(now)
+        if subject.ask(subject.seconds()) is None:
+            del self._pings[number]
+            return fail(PingLost("not put: this connection cannot carry a question now"))
         if timeout is not None:
             waiting.addTimeout(timeout, self._reactor, lambda _, seconds: _failed_with(seconds))
         return waiting
 
     def when_alive(self) -> Deferred[Heartbeat]:
         """Fires with this handle when the gate is open; fails with the reason if it never opens."""
-        session = self._driver.session
-        if session.beats.state in FINAL:
-            return fail(reason_for(session))
+        subject = self._subject
+        if subject.beats.state in FINAL:
+            return fail(subject.reason())
         waiting: Deferred[Heartbeat] = Deferred(self._alive.remove)
-        if session.gate is None:
+        if subject.opened:
             waiting.callback(self)
         else:
             self._alive.append(waiting)
@@ -131,15 +128,12 @@ class Heartbeat:
 
     def leave(self, reason: str = "") -> Deferred[None]:
         """Say BYE 0. Fires when the transport is gone, which takes a second at most, whatever the path does."""
-        driver = self._driver
-        now = driver.seconds()
-        driver.session.bye(LEAVING, reason, now)
-        driver.attend(now)
+        self._subject.leave(reason, self._subject.seconds())
         return self.when_gone()
 
     def abort(self) -> None:
         """End the connection now, without a word."""
-        self._driver.abort()
+        self._subject.abort()
 
     def progress(self, done: int, queued: int) -> None:
         """Tell how much work was done and how much waits: if some waits and none moves, the peer sees us STUCK.
@@ -162,14 +156,14 @@ class Heartbeat:
             return
         for stream in tuple(self._streams):
             stream.put(event)
-        if self._driver.session.gate is None:
+        if self._subject.opened:
             while self._alive:
                 self._alive.pop(0).callback(self)
 
     def ended(self) -> None:
         """The transport is gone: settle everybody who waits. The protocol calls it once."""
         self._over = True
-        reason = reason_for(self._driver.session)
+        reason = self._subject.reason()
         # One by one: whoever is told may cancel others.
         while self._pings:
             self._pings.pop(next(iter(self._pings))).errback(reason)

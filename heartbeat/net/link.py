@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from twisted.internet import endpoints, error, tcp
 from twisted.internet.interfaces import IPullProducer
@@ -18,6 +18,7 @@ from zope.interface import Interface, implementer
 
 from heartbeat.liveness.evidence import Ending, Evidence
 from heartbeat.net import kernel
+from heartbeat.net.endings import told
 
 if TYPE_CHECKING:
     import socket
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 PASSES_ON: Final[tuple[type, ...]] = tuple(
     kind for kind in (getattr(endpoints, "_WrappingProtocol", None),) if kind is not None
 )
-# include/net/tcp_states.h
-TCP_CLOSE: Final = 7
 
 __all__ = ["GONE", "ILinkSource", "Link", "OpaqueLink", "TcpLink", "TlsLink", "link_for"]
 
@@ -185,7 +184,7 @@ class OpaqueLink:
 class TcpLink(OpaqueLink):
     """A ``tcp.Connection`` (or UNIX socket) of which our protocol is the only writer: straight to the socket."""
 
-    __slots__ = ("_ended", "_queued", "socket")
+    __slots__ = ("_ended", "_errno", "_queued", "socket")
 
     def __init__(self, transport: tcp.Connection, turns: Turns) -> None:
         super().__init__(transport, turns)
@@ -193,6 +192,7 @@ class TcpLink(OpaqueLink):
         self.socket: socket.socket = transport.socket
         self._queued = False  # user space holds something: what comes now must wait behind it
         self._ended: Evidence | None = None
+        self._errno: int | None = None  # of our own last write that failed: the kernel says it once, so to us only
         transport.connectionLost = self._lost  # type: ignore[method-assign]  # on this one instance only; gone when it was called
 
     def write(self, data: bytes) -> bool:
@@ -201,8 +201,9 @@ class TcpLink(OpaqueLink):
         if not self._queued and transport.connected and not transport.TLS:
             try:
                 sent = self.socket.send(data)
-            except OSError:  # full, or dead: the transport finds out by itself in its next doWrite
+            except OSError as failed:  # full, or dead: the transport finds out by itself in its next doWrite
                 sent = 0
+                self._errno = failed.errno
             if sent == len(data):
                 return True
             data = data[sent:]
@@ -241,26 +242,24 @@ class TcpLink(OpaqueLink):
 
     def ending(self, reason: Failure, now: float) -> Ending:
         """FIN, RST or something else, as far as the kernel proves it."""
-        ending = super().ending(reason, now)
-        seen = None if self._ended is None else replace(self._ended, at=now)
-        if seen is None or seen.tcp is None or ending.how != "error":
-            return Ending(ending.how, seen)
-        # After a RST the connection is closed with nothing retransmitted; after a timeout of the kernel's own the
-        # counters of its attempts are still there (facts K2e).
-        reset = seen.tcp.state == TCP_CLOSE and not seen.tcp.retransmits and not seen.tcp.probes
-        return Ending("reset" if reset else "error", seen)
+        return told(super().ending(reason, now).how, self._ended, self._errno, now)
 
 
 class TlsLink(OpaqueLink):
     """TLS made by an endpoint: written to through the TLS layer, seen into through the socket below it."""
 
-    __slots__ = ("_raw", "socket")
+    __slots__ = ("_ended", "_how", "_raw", "socket")
 
     def __init__(self, transport: TLSMemoryBIOProtocol, turns: Turns) -> None:
         super().__init__(transport, turns)
         raw: Any = transport.transport
         self._raw = raw
-        self.socket: socket.socket | None = raw.socket if isinstance(raw, tcp.Connection) else None
+        self.socket: socket.socket | None = None
+        self._ended: Evidence | None = None
+        self._how: Literal["eof", "error"] = "error"
+        if isinstance(raw, tcp.Connection):
+            self.socket = raw.socket
+            raw.connectionLost = self._lost  # type: ignore[method-assign]  # as of a TcpLink; nothing is written by it
 
     def drained(self, callback: Callable[[], None]) -> None:
         """The TLS layer gathers small writes for a turn; after that, the raw transport knows when it is empty."""
@@ -274,12 +273,31 @@ class TlsLink(OpaqueLink):
         """What the kernel says of the socket below; ``unread`` counts ciphertext."""
         if self.socket is None:
             return super().look(now)
-        return kernel.look(self.socket, now, reading=not self._paused)
+        handle = self.transport.getHandle()
+        pending = None if handle is None else handle.pending()
+        return replace(kernel.look(self.socket, now, reading=not self._paused), tls_pending=pending)
 
     def arrived_at(self, now: float) -> float | None:
         """From ``tcpi_last_data_recv`` of the socket below."""
-        info = self.look(now).tcp
+        info = None if self.socket is None else kernel.tcp_info(self.socket)
         return None if info is None or info.last_data_recv is None else now - info.last_data_recv
+
+    def _lost(self, reason: Failure) -> None:
+        """In the place of the raw transport's own ``connectionLost``: its descriptor is still open."""
+        del self._raw.connectionLost
+        if self.socket is not None:
+            self._ended = kernel.look(self.socket, 0.0)
+        self._how = "eof" if reason.check(error.ConnectionDone) else "error"
+        self._raw.connectionLost(reason)
+
+    def ending(self, reason: Failure, now: float) -> Ending:
+        """As of a TcpLink. The TLS layer calls an end of stream without its own farewell a lost connection."""
+        how = super().ending(reason, now).how
+        if how == "error" and reason.check(error.ConnectionLost):
+            how = self._how
+        elif how == "error":  # the TLS layer itself found something wrong, and closed
+            return Ending("error", Evidence(now, error=reason.type.__name__ if reason.type is not None else None))
+        return told(how, self._ended, None, now)
 
 
 @implementer(IPullProducer)

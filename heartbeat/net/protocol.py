@@ -35,6 +35,7 @@ from heartbeat.net.options import KernelReports
 from heartbeat.net.reasons import reason_for
 from heartbeat.net.roll import Roll
 from heartbeat.net.sessions import Sessions
+from heartbeat.net.subject import Framed
 from heartbeat.net.wheel import Wheel, wheel_for
 from heartbeat.session.session import CAPS, Session
 from heartbeat.session.source import ConfigSource
@@ -75,7 +76,7 @@ class HeartbeatProtocol(Protocol):
             assert self.driver is not None, "not connected yet"
             source = self._factory.source
             own = source if isinstance(source, ConfigSource) else None
-            self._heartbeat = Heartbeat(self.driver, self._factory.reactor, own)
+            self._heartbeat = Heartbeat(Framed(self.driver), self._factory.reactor, own)
         return self._heartbeat
 
     def connectionMade(self) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from heartbeat.liveness.evidence import Evidence
-from heartbeat.liveness.states import FINAL
+from heartbeat.liveness.causes import name_silence
+from heartbeat.liveness.states import FINAL, State
 from heartbeat.session.parting import Parting
+from heartbeat.session.past import Pasts, explained, remembered
 
 if TYPE_CHECKING:
     from heartbeat.net.driver import Driver
     from heartbeat.net.sessions import Sessions
     from heartbeat.net.wheel import Wheel
+    from heartbeat.session.past import Past
 
 __all__ = ["Roll"]
 
@@ -30,6 +33,7 @@ class Roll:
         self._sessions = sessions
         self._drivers: dict[str, Driver] = {}
         self._contests: dict[str, Contest] = {}
+        self._pasts = Pasts()
 
     def applies(self, driver: Driver, now: float) -> None:
         """A HELLO was read: admit it, or let it wait for the older connection of that id."""
@@ -47,10 +51,25 @@ class Roll:
         self._wheel.put(contest, now + contest.glance)
 
     def admit(self, driver: Driver, now: float) -> None:
-        """The gate may open for it."""
-        applicant = driver.session.applicant
-        if applicant is not None:
-            self._sessions.admit(driver.session, applicant, now)
+        """The gate may open for it. That it is back may say how it was lost."""
+        session = driver.session
+        applicant = session.applicant
+        if applicant is None:
+            return
+        past = self._past(session.peer.id, now)
+        self._sessions.admit(session, applicant, now)
+        if past is not None and past.proof == session.peer.identity:
+            event = explained(past, session, applicant.last, now)
+            if event is not None:
+                session.liveness.note(event)
+
+    def _past(self, name: str, now: float) -> Past | None:
+        """How the connection of this id before was lost, which may have been this very moment."""
+        past = self._pasts.recall(name, now)
+        older = self._drivers.get(name)
+        if older is not None and older.session.beats.state is State.DEAD:
+            return remembered(older.session, older.session.liveness.terms.detect)
+        return past
 
     def opened(self, driver: Driver) -> None:
         """The gate of a connection opened."""
@@ -63,6 +82,9 @@ class Roll:
         name = driver.session.peer.id
         if self._drivers.get(name) is driver:
             del self._drivers[name]
+            past = remembered(driver.session, driver.session.liveness.terms.detect)
+            if past is not None:
+                self._pasts.remember(past)
         contest = self._contests.get(name)
         if contest is None:
             return
@@ -98,6 +120,7 @@ class Contest:
         if not beats.full:
             older.session.ping(now)
             older.attend(now)
+        self._seen = older.look(now)
 
     def wake(self, now: float) -> float | None:
         """The wheel's call: look whether anything was heard."""
@@ -118,8 +141,11 @@ class Contest:
         self._roll._close(self)
         older, self.newcomers, waiting = self.older, [], self.newcomers
         if not alive and older.session.beats.state not in FINAL:
-            evidence = Evidence(now, detail="no answer while another connection asked for its id")
-            older.session.liveness.condemn("unattributed", now, evidence)
+            seen = older.look(now)
+            cause, detail = name_silence(self._seen, seen)
+            if cause == "unattributed":
+                detail = "no answer while another connection asked for its id"
+            older.session.liveness.condemn(cause, now, replace(seen, detail=detail))
             older.attend(now)
         for newcomer in waiting:
             if newcomer.session.parting is not Parting.STAY:

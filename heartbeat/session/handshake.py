@@ -35,6 +35,7 @@ def greeted(session: Session, gate: Gate, hello: Hello, now: float) -> None:
         raise PeerViolation(f"this connection carries an application: both ends need the capability {DATA}")
     if hello.id is not None:
         session.peer.id = hello.id
+    session.peer.instance = hello.instance
     if not session.connector:
         return
     session.peer.session = hello.session or ""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import merge
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from heartbeat.interfaces import HeartbeatListener
 from heartbeat.liveness.causes import CONNECT_REASONS, known_reason
-from heartbeat.liveness.events import Dead
+from heartbeat.liveness.events import Dead, Explained
+from heartbeat.liveness.layers import layers
+from heartbeat.liveness.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,7 +34,7 @@ _US: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failure, as it was when it happened.
+    """One failure, as it was when it happened; the reason is made exact if the peer's return says more.
 
     :ivar id: increases with each; microseconds since the epoch wherever the clock on the wall allows, so that it
         goes on increasing over a restart
@@ -101,6 +103,21 @@ class Failures(HeartbeatListener):
             evidence = {"silent_s": round(event.silent, 3), **self._plain(event.evidence)}
             evidence["layers"] = peer.layers.as_json()
             self._record(self._deaths, peer, event.at, event.cause, "live", evidence=evidence)
+
+    def changed(self, peer: Peer, event: Event) -> None:
+        """A peer is back, and that says more about its last death: its record gets the exact reason.
+
+        What it was called first stays in the evidence, as ``was``, and in :meth:`counts`: a counter never goes back.
+        """
+        if not isinstance(event, Explained):
+            return
+        for index, one in enumerate(self._deaths):  # the newest first
+            if one.peer == peer.id and one.session == event.session:
+                if one.reason == known_reason(event.was):
+                    evidence = {**one.evidence, "was": one.reason, "detail": event.detail}
+                    evidence["layers"] = layers(State.DEAD, event.cause).as_json()
+                    self._deaths[index] = replace(one, reason=known_reason(event.cause), evidence=evidence)
+                return
 
     def refused(self, peer: Peer, event: Refused) -> None:
         """Record a connection that ended before its gate opened; without a cause it is no failure."""

@@ -151,8 +151,20 @@ class ServerOptionsTests(OptionsTestCase):
             float: "1",
             int: "3",
         }
-        special = {"listen": '"tcp:1"', "web": '"none"', "store": '"memory:"', "log-level": '"warn"'}
-        numbers = {"max-connections": "5", "max-per-address": "6", "max-detection": "9"}
+        special = {
+            "listen": '"tcp:1"',
+            "web": '"none"',
+            "store": '"memory:"',
+            "log-level": '"warn"',
+            "user-timeout": "9",
+        }
+        numbers = {
+            "max-connections": "5",
+            "max-per-address": "6",
+            "max-detection": "9",
+            "keepalive": "60",
+            "rto-max": "2",
+        }
         found = self.parse()
         for setting in settings.TABLE:
             if setting.in_file:

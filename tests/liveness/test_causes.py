@@ -1,18 +1,10 @@
-"""The closed lists of names, and what an end or a silence is called."""
+"""The closed lists of names. What an end or a silence is called: ``test_table.py``."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from heartbeat.liveness.causes import (
-    FAILURE_REASONS,
-    PHASES,
-    SPARE_REASONS,
-    known_reason,
-    name_ending,
-    name_silence,
-)
-from heartbeat.liveness.evidence import Ending, Evidence, TcpInfo
+from heartbeat.liveness.causes import FAILURE_REASONS, PHASES, SPARE_REASONS, known_reason
 
 #: As ``surface.md`` publishes them: they are metric labels, and a renamed one breaks somebody's alert.
 PUBLISHED = """
@@ -47,27 +39,3 @@ class NamesTests(SynchronousTestCase):
             self.assertEqual(known_reason(name), name)
         for claim in ("", "PATH_DEAD", "path_dead ", "local_stall", "x" * 10_000, "\x00"):
             self.assertEqual(known_reason(claim), "unattributed")
-
-
-class EndingTests(SynchronousTestCase):
-    """A transport that ended without BYE."""
-
-    def test_each_kind_of_end(self) -> None:
-        """EOF: the peer closed. RST: it was reset. Anything else proves nothing."""
-        self.assertEqual(name_ending(Ending("eof")), "peer_closed")
-        self.assertEqual(name_ending(Ending("reset")), "peer_reset")
-        self.assertEqual(name_ending(Ending("error", Evidence(1.0, error="EHOSTUNREACH"))), "unattributed")
-        self.assertEqual(name_ending(Ending("aborted")), "unattributed")
-
-
-class SilenceTests(SynchronousTestCase):
-    """A peer that went silent."""
-
-    def test_nothing_is_guessed(self) -> None:
-        """What the evidence cannot prove is ``unattributed``, with or without a look at half time."""
-        verdict = Evidence(9.0, unread=0, outq=8, tcp=TcpInfo(state=1, retransmits=3, probes=0, backoff=3, unacked=1))
-        for half_time in (None, Evidence(7.0), verdict):
-            for last in (Evidence(9.0), verdict):
-                cause, detail = name_silence(half_time, last)
-                self.assertIn(cause, FAILURE_REASONS)
-                self.assertEqual((cause, detail), ("unattributed", "silent"))

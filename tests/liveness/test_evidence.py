@@ -60,6 +60,8 @@ FIELDS = {
     "retrans": ("retrans", 1),
     "last_data_sent": ("last_data_sent", 1e3),
     "pmtu": ("pmtu", 1),
+    "min_rtt": ("min_rtt", 1e6),
+    "ato": ("ato", 1e6),
 }
 
 

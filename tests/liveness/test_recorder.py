@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import tracemalloc
 from array import array
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from heartbeat.liveness import recorder as recorder_module
 from heartbeat.liveness.attention import Attention
 from heartbeat.liveness.beats import Beats
 from heartbeat.liveness.causes import SPARE_REASONS
@@ -176,6 +178,26 @@ class JudgeTests(SynchronousTestCase):
             self.pass_time(0.48)
         self.judge.leave("leaving", self.now)
         self.assertIsNone(self.judge.recorder)
+
+    def test_what_it_costs(self) -> None:
+        """A thousand peers that are well cost no byte more for it; one that is not costs about a kilobyte at most."""
+        folder = tracemalloc.Filter(True, recorder_module.__file__)
+        well = [Beats(1.5, self.attention, START, interval=0.5, draw=lambda: 0.5) for _ in range(1000)]
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        for beats in well:
+            beats.asked(START)
+            beats.handed_over(START)
+            beats.answered(0, START + 0.01)
+            beats.liveness.note(Synced(START, EMPTY_REPORT))
+        used = tracemalloc.take_snapshot().filter_traces([folder]).statistics("filename")
+        self.assertEqual(sum(one.size for one in used), 0)
+        for beats in well[:10]:
+            for _ in range(3 * KEPT):
+                beats.liveness.grant(1.0, START)
+        used = tracemalloc.take_snapshot().filter_traces([folder]).statistics("filename")
+        self.assertGreater(sum(one.size for one in used), 10 * 13 * KEPT)
+        self.assertLess(sum(one.size for one in used), 10 * 1500)
 
     def test_what_makes_one(self) -> None:
         """Everything else does."""

@@ -147,7 +147,7 @@ class PauseTests(WrappedCase):
         took = self.net.run_until(lambda: mine.lost is not None)
         self.assertLess(took, CONFIG.detect + 0.2)
         evidence = mine.lost.value.evidence
-        self.assertEqual((evidence.detail, evidence.handed_over), ("silent", "guess"))
+        self.assertEqual((evidence.detail, evidence.handed_over), ("window", "guess"))
         self.assertGreater(evidence.waiting, 0)
         self.net.run(60.0)
 

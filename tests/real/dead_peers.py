@@ -8,26 +8,24 @@ seconds, to several connections at once, at moments drawn by a seed. Both ends a
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 import tempfile
 import time
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import trustme
 
 from tests.real.endprocess import SERVER_NAME, EndProcess, Order
 from tests.real.faults import FAULTS, Fault
+from tests.real.findings import NEVER, TOO_SOON, Finding, Report, keep, matrix
 from tests.real.namespaces import SERVER, Place, Topology, Unmakable, missing
 from tests.real.processes import poll
 
-__all__ = ["Finding", "Report", "matrix", "run"]
+__all__ = ["run"]
 
 #: Of both ends. With three of it in the detection time, faults are found within 1.6 s.
 INTERVAL: Final = 0.5
@@ -43,71 +41,17 @@ _CALM: Final = 1.2
 _SPREAD: Final = 2.0
 #: Seconds above the bound after which what was not found counts as never found.
 _GRACE: Final = 1.0
-NEVER: Final = "never found"
-TOO_SOON: Final = "dead before it happened"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one end said of one connection.
-
-    :ivar cause: as it was called
-    :ivar after: seconds from the fault; infinite if it was never found
-    :ivar limit: the most that this may be: the bound, and for how long the observing process could not run
-    :ivar right: the causes that are right
-    :ivar told: the line with the verdict
-    """
-
-    fault: str
-    place: Place
-    peer: str
-    cause: str
-    after: float
-    limit: float
-    right: frozenset[str]
-    told: dict[str, Any]
-
-    @property
-    def complaint(self) -> str | None:
-        """What is wrong with it, None if nothing is."""
-        where = f"{self.fault}, {self.peer} at the {self.place}: "
-        if self.cause not in self.right:
-            return f"{where}{self.cause}, not {' or '.join(sorted(self.right))}; {json.dumps(self.told)}"
-        if self.after > self.limit:
-            return f"{where}found after {self.after:.3f} s, {self.limit:.3f} s at most"
-        return None
-
-
-@dataclass(frozen=True)
-class Report:
-    """What came of one fault.
-
-    :ivar impossible: why this machine cannot make it, None if it was made
-    :ivar findings: of the ends that must find it
-    :ivar lines: all that was told, for each end
-    :ivar complaints: what the processes wrote of faults of their own
-    """
-
-    fault: str
-    impossible: str | None
-    findings: tuple[Finding, ...]
-    lines: dict[Place, list[dict[str, Any]]]
-    complaints: str
-
-    def wrong(self) -> list[str]:
-        """All that is wrong."""
-        found = [one.complaint for one in self.findings]
-        return [one for one in found if one is not None] + ([self.complaints] if self.complaints else [])
 
 
 class Stage:
-    """One fault, its hosts, and the two processes that it happens to."""
+    """One fault, its hosts, and the two processes that it happens to. They end with the stack."""
 
     def __init__(
-        self, fault: Fault, topology: Topology, names: Sequence[str], interval: float, pem: dict[str, str]
+        self, fault: Fault, stack: ExitStack, names: Sequence[str], interval: float, pem: dict[str, str]
     ) -> None:
         self.fault = fault
-        self.topology = topology
+        self._stack = stack
+        self.topology = stack.enter_context(Topology(nat=fault.nat))
         self.client: EndProcess
         self.server: EndProcess
         self.names = tuple(names)
@@ -116,18 +60,24 @@ class Stage:
         self._pem = pem if fault.tls else {}
         self._began = self._done = 0.0
 
-    def open_server(self) -> EndProcess:
+    def open_server(self) -> None:
         """Start the accepting end."""
         order = Order("server", SERVER, self.interval, self.names, self.fault.data, self._pem.get("server"))
-        self.server = EndProcess(self.topology, "server", order)
-        return self.server
+        self.server = self._stack.enter_context(EndProcess(self.topology, "server", order))
 
-    def open_client(self) -> EndProcess:
-        """Start the connecting end, when the other listens."""
-        poll(lambda: self.server.told("listening"), _START, f"{self.fault.name}: a server")
+    def open_client(self) -> None:
+        """Start the connecting end."""
         order = Order("client", SERVER, self.interval, self.names, self.fault.data, None, self._pem.get("authority"))
-        self.client = EndProcess(self.topology, "client", order)
-        return self.client
+        self.client = self._stack.enter_context(EndProcess(self.topology, "client", order))
+
+    def ready(self) -> None:
+        """Wait until both are there."""
+        poll(lambda: self.server.told("listening"), _START, f"{self.fault.name}: a server")
+        poll(lambda: self.client.told("ready"), _START, f"{self.fault.name}: a client")
+
+    def connect(self) -> None:
+        """Let the two meet."""
+        self.client.tell("connect")
 
     def well(self) -> None:
         """Wait until all are connected."""
@@ -150,26 +100,58 @@ class Stage:
         """Whether all ends that must find it have, or never will."""
         if time.monotonic() > self._done + self.bound + _GRACE:
             return True
-        ends = {"client": self.client, "server": self.server}
+        ends = self._ends()
         return all(len(ends[place].told("Dead")) >= len(self.names) for place in self.fault.causes)
+
+    def meet_again(self) -> None:
+        """Start who is gone, and wait until the others have met it; where that makes their records exact."""
+        if self.fault.lasts:
+            time.sleep(max(0.0, self._done + self.fault.lasts - time.monotonic()))
+            self.fault.heal(self)
+        if self.fault.restarts == "server":
+            self.open_server()
+        elif self.fault.restarts == "client":
+            self.open_client()
+            self.ready()
+            self.connect()
+        for place in self.fault.later:
+            self._wait_for_all(self._ends()[place])
+            self._ends()[place].tell("records")
 
     def report(self) -> Report:
         """What came of it."""
-        ends: dict[Place, EndProcess] = {"client": self.client, "server": self.server}
+        ends = self._ends()
+        complaints = [
+            f"{self.fault.name}, {place}: {text}" for place, end in ends.items() if (text := end.complaints())
+        ]
         return Report(
             self.fault.name,
             None,
             tuple(self._finding(place, ends[place], name) for place in self.fault.causes for name in self.names),
-            {place: list(end.lines) for place, end in ends.items()},
-            "".join(
-                f"{self.fault.name}, the {place}: {text}" for place, end in ends.items() if (text := end.complaints())
-            ),
+            tuple(self._later(place, ends[place], name) for place in self.fault.later for name in self.names),
+            "".join(complaints),
         )
 
+    def _ends(self) -> dict[Place, EndProcess]:
+        return {"client": self.client, "server": self.server}
+
+    def _later(self, place: Place, end: EndProcess, name: str) -> Finding:
+        """The record of the death, when the two have met again."""
+        poll(lambda: end.told("records"), _START, f"{self.fault.name}: the records of the {place}")
+        records = [one for one in end.told("record") if one["of"] == name and one["phase"] == "live"]
+        reason = records[-1]["failure_reason"] if records else NEVER
+        met = end.told("joined")[-1]["now"] - self._done
+        right = self.fault.later[place]
+        told = records[-1] if records else {}
+        return Finding(f"{self.fault.name}, later", place, name, reason, met, float("inf"), right, told)
+
     def _finding(self, place: Place, end: EndProcess, name: str) -> Finding:
-        told = next((line for line in end.told("Dead") if line["peer"] == name), {})
-        late = sum(seconds for at, seconds in told.get("late", ()) if at >= self._began)
-        soon = bool(told) and told["now"] < self._began
+        told = dict(next((line for line in end.told("Dead") if line["peer"] == name), {}))
+        late = sum(seconds for at, seconds in told.pop("late", ()) if at >= self._began)
+        suspected = next((line for line in reversed(end.told("Suspect")) if line["peer"] == name), {})
+        told["half_time"] = suspected.get("half_time")
+        late += suspected.get("granted", 0.0)
+        soon = told.get("now", self._began) < self._began
         return Finding(
             self.fault.name,
             place,
@@ -177,7 +159,7 @@ class Stage:
             TOO_SOON if soon else told.get("cause", NEVER),
             told.get("now", float("inf")) - self._done,
             self.bound + late,
-            self.fault.causes.get(place, frozenset()),
+            self.fault.right(place, told.get("evidence", {})),
             told,
         )
 
@@ -198,25 +180,30 @@ def run(seed: int, faults: Iterable[str] = FAULTS, connections: int = 4, interva
     stages: list[Stage] = []
     with ExitStack() as stack:
         pem = _certificates(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heartbeat-real-"))))
+        names = [f"peer-{number}" for number in range(connections)]
         for name in faults:
-            fault = FAULTS[name]
-            topology = stack.enter_context(Topology(nat=fault.nat))
+            stage = Stage(FAULTS[name], stack, names, interval, pem)
             try:
-                fault.prepare(topology)
+                stage.fault.prepare(stage.topology)
             except Unmakable as refused:
-                reports.append(Report(name, str(refused), (), {}, ""))
-                continue
-            names = [f"peer-{number}" for number in range(connections)]
-            stages.append(Stage(fault, topology, names, interval, pem))
+                reports.append(Report(name, str(refused), (), (), ""))
+            else:
+                stages.append(stage)
         for stage in stages:
-            stack.callback(stage.open_server().end)
+            stage.open_server()
         for stage in stages:
-            stack.callback(stage.open_client().end)
+            stage.open_client()
+        for stage in stages:
+            stage.ready()
+        for stage in stages:
+            stage.connect()
         for stage in stages:
             stage.well()
         _happen(stages, draw)
         for stage in stages:
             poll(stage.over, 2 * (stage.bound + _GRACE), f"{stage.fault.name}: the end of it")
+        for stage in sorted(stages, key=lambda stage: stage.fault.lasts):
+            stage.meet_again()
         reports += [stage.report() for stage in stages]
     return reports
 
@@ -238,23 +225,6 @@ def _certificates(folder: Path) -> dict[str, str]:
     return {name: str(path) for name, path in files.items()}
 
 
-def matrix(reports: Iterable[Report]) -> Iterator[str]:
-    """The lines of the confusion matrix: a row for each fault and end, a column for each cause."""
-    rows: dict[tuple[str, Place], list[Finding]] = defaultdict(list)
-    for report in reports:
-        for one in report.findings:
-            rows[one.fault, one.place].append(one)
-    causes = sorted({one.cause for findings in rows.values() for one in findings})
-    yield f"{'fault':26} {'end':7} {'right':>7} {'after, s':>11} " + " ".join(causes)
-    for (fault, place), findings in rows.items():
-        counts = Counter(one.cause for one in findings)
-        times = [one.after for one in findings]
-        right = sum(one.complaint is None for one in findings)
-        cells = " ".join(f"{counts[cause] or '.':>{len(cause)}}" for cause in causes)
-        span = f"{min(times):.2f}..{max(times):.2f}"
-        yield f"{fault:26} {place:7} {f'{right}/{len(findings)}':>7} {span:>11} {cells}"
-
-
 def main() -> int:
     """The script."""
     parser = argparse.ArgumentParser(prog="python -m tests.real.dead_peers", description=__doc__)
@@ -273,32 +243,15 @@ def main() -> int:
     for seed in range(options.seed, options.seed + options.runs):
         some = run(seed, options.fault or FAULTS, options.connections, options.interval)
         if options.evidence is not None:
-            _keep(some, options.evidence, seed)
+            keep(some, options.evidence, seed)
         reports += some
     print("\n".join(matrix(reports)))
-    wrong = [line for report in reports for line in report.wrong()]
+    wrong = [line for report in reports for line in (*report.wrong(), *report.wrong_later())]
     for report in reports:
         if report.impossible is not None:
             print(f"impossible here: {report.fault}: {report.impossible}")
-    print(*wrong, f"{len(wrong)} wrong of {sum(len(one.findings) for one in reports)}", sep="\n")
+    print(*wrong, f"{len(wrong)} wrong of {sum(len(one.findings) + len(one.later) for one in reports)}", sep="\n")
     return 1 if wrong else 0
-
-
-def _keep(reports: Iterable[Report], path: Path, seed: int) -> None:
-    with path.open("a") as file:
-        for report in reports:
-            for one in report.findings:
-                suspects = [
-                    line["half_time"]
-                    for line in report.lines[one.place]
-                    if line["what"] == "Suspect" and line["peer"] == one.peer
-                ]
-                kept = {
-                    "seed": seed, "fault": one.fault, "end": one.place, "peer": one.peer, "said": one.cause,
-                    "right": sorted(one.right), "after": round(one.after, 3), "half_time": (suspects or [None])[-1],
-                    "verdict": one.told.get("evidence"),
-                }  # fmt: skip
-                file.write(json.dumps(kept) + "\n")
 
 
 if __name__ == "__main__":

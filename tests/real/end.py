@@ -3,7 +3,8 @@
 ``python -m tests.real.end '{"role": "server", ...}'``: the members are those of an
 :class:`~tests.real.endprocess.Order`. Each line has
 ``what`` and ``now``, seconds of CLOCK_MONOTONIC, which is one clock for all namespaces of a machine. Words that it
-reads line by line make it do something: ``flood``, ``abort``. It ends when its input ends, and with its parent.
+reads line by line make it do something: ``connect``, ``flood``,
+``abort``, ``records``. It ends when its input ends, and with its parent.
 """
 
 from __future__ import annotations
@@ -32,8 +33,11 @@ from heartbeat.interfaces import HeartbeatListener
 from heartbeat.liveness.events import Event, Refused
 from heartbeat.liveness.peer import Peer
 from heartbeat.net.client import HeartbeatClientService
+from heartbeat.net.clocks import clocks_for
 from heartbeat.net.endpoints import heartbeat_client, heartbeat_server
 from heartbeat.net.protocol import HeartbeatFactory
+from heartbeat.watch.failures import Failures
+from heartbeat.watch.listeners import Listeners
 from tests.real.endprocess import SERVER_NAME, Order
 
 __all__: list[str] = []
@@ -42,8 +46,9 @@ PORT: Final = 7600
 #: More than the credit for DATA and every buffer on the way.
 FLOOD: Final = bytes(4 * 1024 * 1024)
 _PR_SET_PDEATHSIG: Final = 1
-#: How often a process looks at its own clock, and what it remembers of being late.
+#: How often a process looks at its own clock, from when on it was late, and for how long it remembers that.
 _BEAT: Final = 0.02
+_LATE: Final = 0.005
 _REMEMBERED: Final = 10.0
 reactor: Any = _reactor
 
@@ -63,7 +68,7 @@ class Lateness:
 
     def _look(self) -> None:
         now = time.monotonic()
-        if now - self._due > _BEAT:
+        if now - self._due > _LATE:
             self._late.append((now, now - self._due))
         while self._late and self._late[0][0] < now - _REMEMBERED:
             self._late.popleft()
@@ -89,10 +94,13 @@ class Teller(HeartbeatListener):
         say("joined", peer=self._name or peer.id)
 
     def changed(self, peer: Peer, event: Event) -> None:
-        # No part of the library's face: only the judge has what it saw at half time.
-        suspicion = peer._beats.liveness.suspicion
+        # No part of the library's face: only the judge has what it saw at half time, and what it granted the peer.
+        judge = peer._beats.liveness
+        suspicion, grant = judge.suspicion, judge._grant
         half = None if suspicion is None or suspicion.half_time is None else suspicion.half_time.as_json()
-        self._tell(type(event).__name__, peer, event, half_time=half)
+        granted = 0.0 if grant is None or grant[1] < event.at else grant[0]
+        slow = judge.terms.answer_time(judge.rtt)
+        self._tell(type(event).__name__, peer, event, half_time=half, granted=granted, slow=slow)
 
     def refused(self, peer: Peer, event: Refused) -> None:
         self._tell("Refused", peer, event)
@@ -104,6 +112,24 @@ class Teller(HeartbeatListener):
         if evidence is not None:
             members["evidence"] = evidence.as_json()
         say(what, peer=self._name or peer.id, late=self._lateness.recent(), **members, **more)
+
+
+class Board:
+    """The records of failures of some connections, each with what tells of it.
+
+    :param names: of the connections; None: of all that come
+    """
+
+    def __init__(self, lateness: Lateness, names: tuple[str | None, ...]) -> None:
+        self._boards = {name: Failures(clocks_for(reactor)) for name in names}
+        self.listeners = {name: Listeners(Teller(lateness, name), board) for name, board in self._boards.items()}
+
+    def tell(self) -> None:
+        """All of them, newest first."""
+        for name, board in self._boards.items():
+            for record in board.since():
+                say("record", of=name or record.peer, **record.as_json())
+        say("records")
 
 
 class Idle(Protocol):
@@ -135,40 +161,47 @@ class Words(LineOnlyReceiver):
 
 def serve(order: Order, config: HeartbeatConfig, lateness: Lateness) -> dict[str, Callable[[], None]]:
     """Be the accepting end."""
-    factory = HeartbeatFactory(config, Teller(lateness))
+    board = Board(lateness, (None,))
+    factory = HeartbeatFactory(config, board.listeners[None])
     inner: Any = TCP4ServerEndpoint(reactor, PORT, interface=order.host)
     if order.pem is not None:
         options = PrivateCertificate.loadPEM(Path(order.pem).read_text()).options()
         inner = SSL4ServerEndpoint(reactor, PORT, options, interface=order.host)
     if order.data:
-        listening = heartbeat_server(inner, config, Teller(lateness)).listen(Factory.forProtocol(Idle))
+        listening = heartbeat_server(inner, config, board.listeners[None]).listen(Factory.forProtocol(Idle))
     else:
         listening = inner.listen(factory)
     listening.addCallbacks(lambda port: say("listening"), log.err)
-    return {"abort": factory.abort_all}
+    return {"abort": factory.abort_all, "records": board.tell}
 
 
-def connect(order: Order, config: HeartbeatConfig, lateness: Lateness) -> dict[str, Callable[[], None]]:
-    """Be the connecting end."""
+def prepare(order: Order, config: HeartbeatConfig, lateness: Lateness) -> dict[str, Callable[[], None]]:
+    """Be the connecting end, at the word: then no other process is starting any more, and all have time to run."""
     applications: list[Any] = []
-    for name in order.names:
+    board = Board(lateness, order.names)
+
+    def connect() -> None:
+        for name in order.names:
+            start(name)
+
+    def start(name: str) -> None:
         own = HeartbeatConfig(id=name, interval=config.interval)
         endpoint: Any = TCP4ClientEndpoint(reactor, order.host, PORT)
         if order.authority is not None:
             authority = Certificate.loadPEM(Path(order.authority).read_bytes())
             endpoint = wrapClientTLS(optionsForClientTLS(SERVER_NAME, authority), endpoint)
-        teller = Teller(lateness, name)
+        listener = board.listeners[name]
         if order.data:
-            connecting: Any = heartbeat_client(endpoint, own, teller).connect(Factory.forProtocol(Idle))
+            connecting: Any = heartbeat_client(endpoint, own, listener).connect(Factory.forProtocol(Idle))
             connecting.addCallbacks(applications.append, log.err)
         else:
-            HeartbeatClientService([endpoint], own, teller).startService()
+            HeartbeatClientService([endpoint], own, listener).startService()
 
     def flood() -> None:
         for one in applications:
             one.transport.write(FLOOD)
 
-    return {"flood": flood}
+    return {"connect": connect, "flood": flood, "records": board.tell}
 
 
 def main() -> None:
@@ -177,9 +210,11 @@ def main() -> None:
     members = json.loads(sys.argv[1])
     order = Order(**{**members, "names": tuple(members["names"])})
     log.startLogging(sys.stderr, setStdout=False)
-    config = HeartbeatConfig(interval=order.interval)
+    # A server that has no name is known by its address, and may be another one of a balancer's at any time.
+    config = HeartbeatConfig(id="server" if order.role == "server" else None, interval=order.interval)
     lateness = Lateness()
-    StandardIO(Words((serve if order.role == "server" else connect)(order, config, lateness)))
+    StandardIO(Words((serve if order.role == "server" else prepare)(order, config, lateness)))
+    reactor.callWhenRunning(say, "ready")
     reactor.run()
 
 

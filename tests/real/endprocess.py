@@ -11,6 +11,7 @@ import tempfile
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Final, Literal
 
 import tests
@@ -46,7 +47,7 @@ class Order:
 
 
 class EndProcess:
-    """One end, started in its namespace.
+    """One end, started in its namespace. A context manager: it has ended afterwards.
 
     :ivar lines: all that it told, in order
     """
@@ -64,6 +65,12 @@ class EndProcess:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+
+    def __enter__(self) -> EndProcess:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.end()
 
     def _read(self) -> None:
         assert self._process.stdout is not None

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from typing import ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from tests.real.namespaces import PUBLIC, SERVER, Place, Topology
 
 __all__ = ["FAULTS", "End", "Fault", "Scene"]
 
+#: Acknowledgements are delayed by 40 ms as a rule; some for a round trip and for those who do other things, too.
+_DELAYED: Final = 0.1
+#: After a reset; after a FIN it is 8 (include/net/tcp_states.h).
+_CLOSED: Final = 7
 _FORWARD: Final = ("iptables", "-I", "FORWARD", "-p", "tcp")
 
 
@@ -49,6 +53,9 @@ class Fault:
     :cvar name: for people
     :cvar causes: what each end that can see it must say: the top-level causes that are right. An end that is not
         named is the one that stands still, is gone, or did it
+    :cvar later: what the record of each end must say when the two have met again
+    :cvar lasts: seconds from the fault until it is healed, 0.0: it never is
+    :cvar restarts: who is started again, so that they can
     :cvar at_once: it needs no silence to be found: the bound is a tenth of a second, not the detection time
     :cvar nat: the router translates addresses
     :cvar tls: over TLS
@@ -57,6 +64,9 @@ class Fault:
 
     name: ClassVar[str]
     causes: ClassVar[Mapping[Place, frozenset[str]]]
+    later: ClassVar[Mapping[Place, frozenset[str]]] = {}
+    lasts: ClassVar[float] = 0.0
+    restarts: ClassVar[Place | None] = None
     at_once: ClassVar[bool] = False
     nat: ClassVar[bool] = False
     tls: ClassVar[bool] = False
@@ -68,6 +78,26 @@ class Fault:
     def begin(self, scene: Scene) -> None:
         """Now. Raises Unmakable."""
         raise NotImplementedError
+
+    def heal(self, scene: Scene) -> None:
+        """As if nothing had been, :attr:`lasts` seconds after the beginning. Raises Unmakable."""
+
+    def right(self, place: Place, evidence: Mapping[str, Any]) -> frozenset[str]:
+        """What is right for this end to say; what it saw matters where it could not see everything."""
+        return self.causes.get(place, frozenset())
+
+
+def _just_now(evidence: Mapping[str, Any], *names: str) -> bool:
+    """Whether something was sent or came in so short a time before the end that the end may be the answer to it."""
+    tcp = evidence.get("tcp", {})
+    return any(tcp.get(name, _DELAYED) < _DELAYED for name in names)
+
+
+def _killed(evidence: Mapping[str, Any]) -> frozenset[str]:
+    """A process that is killed while something of ours is unread, or on its way, ends with a reset: no FIN then, and
+    the same as any other reset, until its successor says HELLO."""
+    reset = evidence.get("tcp", {}).get("state") == _CLOSED
+    return frozenset({"peer_reset", "middlebox_reset"} if reset else {"peer_closed"})
 
 
 def _says(client: str = "", server: str = "") -> Mapping[Place, frozenset[str]]:
@@ -128,13 +158,18 @@ class DroppedBack(Fault):
 
 
 class DroppedBoth(Fault):
-    """Nothing passes."""
+    """Nothing passes, for longer than one would be away whose mapping was lost: it stays path_dead."""
 
     name = "dropped, both ways"
     causes = _says(client="path_dead", server="path_dead")
+    later = _says(client="path_dead", server="path_dead")
+    lasts = 6.0
 
     def begin(self, scene: Scene) -> None:
         scene.topology.run("router", *_FORWARD, "-j", "DROP")
+
+    def heal(self, scene: Scene) -> None:
+        scene.topology.run("router", "iptables", "-F", "FORWARD")
 
 
 class NatLost(Fault):
@@ -142,6 +177,7 @@ class NatLost(Fault):
 
     name = "NAT mapping lost"
     causes = _says(client="path_dead nat_expired", server="path_dead nat_expired")
+    later = _says(client="nat_expired", server="nat_expired")
     nat = True
 
     def prepare(self, topology: Topology) -> None:
@@ -204,10 +240,15 @@ class ServerKilled(Fault):
 
     name = "server killed"
     causes = _says(client="peer_closed")
+    later = _says(client="peer_restarted")
+    restarts = "server"
     at_once = True
 
     def begin(self, scene: Scene) -> None:
         scene.server.signal(signal.SIGKILL)
+
+    def right(self, place: Place, evidence: Mapping[str, Any]) -> frozenset[str]:
+        return _killed(evidence)
 
 
 class ClientKilled(Fault):
@@ -215,10 +256,15 @@ class ClientKilled(Fault):
 
     name = "client killed"
     causes = _says(server="peer_closed")
+    later = _says(server="peer_restarted")
+    restarts = "client"
     at_once = True
 
     def begin(self, scene: Scene) -> None:
         scene.client.signal(signal.SIGKILL)
+
+    def right(self, place: Place, evidence: Mapping[str, Any]) -> frozenset[str]:
+        return _killed(evidence)
 
 
 class ServerAborts(Fault):
@@ -231,6 +277,11 @@ class ServerAborts(Fault):
     def begin(self, scene: Scene) -> None:
         scene.server.tell("abort")
 
+    def right(self, place: Place, evidence: Mapping[str, Any]) -> frozenset[str]:
+        # Of its own accord, or in answer to what we had sent just then? Nobody can tell.
+        unclear = {"middlebox_reset"} if _just_now(evidence, "last_data_sent", "last_data_recv") else set()
+        return super().right(place, evidence) | unclear
+
 
 class Reset(Fault):
     """A middlebox answers whatever passes with a reset."""
@@ -240,6 +291,11 @@ class Reset(Fault):
 
     def begin(self, scene: Scene) -> None:
         scene.topology.run("router", *_FORWARD, "-j", "REJECT", "--reject-with", "tcp-reset")
+
+    def right(self, place: Place, evidence: Mapping[str, Any]) -> frozenset[str]:
+        # In answer to nothing but an acknowledgement of ours, which leaves no trace.
+        unclear = {"peer_reset"} if _just_now(evidence, "last_data_recv") and not evidence.get("outq") else set()
+        return super().right(place, evidence) | unclear
 
 
 #: All of them, by name.

@@ -8,7 +8,8 @@ import os
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from heartbeat.net.kernel import ENABLED
-from tests.real.dead_peers import Report, matrix, run
+from tests.real.dead_peers import run
+from tests.real.findings import Report, matrix
 from tests.real.namespaces import missing
 
 #: Another one draws other moments: HEARTBEAT_SEED=7 python -m twisted.trial tests.real.test_dead_peers
@@ -38,13 +39,23 @@ class DeadPeerTests(SynchronousTestCase):
         if not ENABLED:
             raise SkipTest("causes are proved by the kernel, which HEARTBEAT_NO_KERNEL hides")
 
-    def _found(self, fault: str) -> None:
+    def _report(self, fault: str) -> Report:
         report = reports()[fault]
         if report.impossible is not None:
             raise SkipTest(report.impossible)
+        return report
+
+    def _found(self, fault: str) -> None:
+        report = self._report(fault)
         wrong = report.wrong()
         self.assertFalse(wrong, "\n" + "\n".join(wrong))
         self.assertTrue(report.findings)
+
+    def _made_exact(self, fault: str) -> None:
+        report = self._report(fault)
+        wrong = report.wrong_later()
+        self.assertFalse(wrong, "\n" + "\n".join(wrong))
+        self.assertTrue(report.later)
 
     def test_server_stopped(self) -> None:
         """SIGSTOP of the server: its kernel acknowledges what nobody answers: peer_stalled."""
@@ -70,9 +81,17 @@ class DeadPeerTests(SynchronousTestCase):
         """A silent drop both ways: path_dead at both ends."""
         self._found("dropped, both ways")
 
+    def test_dropped_both_and_healed(self) -> None:
+        """Who comes back only when the path was mended, seconds later, has lost no mapping: it stays path_dead."""
+        self._made_exact("dropped, both ways")
+
     def test_nat_lost(self) -> None:
         """A NAT mapping is lost in silence: path_dead at both ends, until they meet again."""
         self._found("NAT mapping lost")
+
+    def test_nat_expired(self) -> None:
+        """A new connection passes at once: the records of both ends say nat_expired then."""
+        self._made_exact("NAT mapping lost")
 
     def test_unreachable(self) -> None:
         """The router answers with ICMP: path_dead at both ends."""
@@ -98,10 +117,24 @@ class DeadPeerTests(SynchronousTestCase):
         """SIGKILL of the client: peer_closed within 0.1 s."""
         self._found("client killed")
 
+    def test_server_restarted(self) -> None:
+        """The server comes back as another process: the client's record of the old one says peer_restarted."""
+        self._made_exact("server killed")
+
+    def test_client_restarted(self) -> None:
+        """A client comes back as another process: the server's record of the old one says peer_restarted."""
+        self._made_exact("client killed")
+
     def test_server_aborts(self) -> None:
-        """A reset out of the blue is the peer's: peer_reset within 0.1 s."""
+        """A reset out of the blue is the peer's: peer_reset within 0.1 s.
+
+        Just after an exchange it may be the answer to our acknowledgement, and be called middlebox_reset.
+        """
         self._found("server aborts")
 
     def test_reset(self) -> None:
-        """A reset in answer to what was sent is a middlebox's, as far as is known before the peer's next HELLO."""
+        """A reset in answer to data is a middlebox's, as far as is known before the peer's next HELLO.
+
+        One that answers no more than an acknowledgement, just after an exchange, may be called peer_reset.
+        """
         self._found("reset by a middlebox")

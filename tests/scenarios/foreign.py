@@ -120,7 +120,7 @@ class JudgeFactory(ClientFactory[Judge]):
         return self._judge
 
 
-def echo_factory() -> Factory:
+def echo_factory() -> Factory[Echo]:
     """For the peer's listener."""
     factory = Factory.forProtocol(Echo)
     factory.noisy = False

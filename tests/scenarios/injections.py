@@ -6,9 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from heartbeat.testing import ClockStep, Delay, Loss, NatExpiry, OneWay, Partition, SilentDrop, Stall
-from tests.scenarios.plans import Injection
+from tests.scenarios.plans import SERIES, Injection
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable
 
     from heartbeat.testing.faults import PathFault
@@ -23,8 +24,7 @@ MOST_LOSS: Final = 0.03
 #: Shares of the interval after which a mapping is gone: less than the longest gap between two beats, or more.
 GONE: Final = 0.25
 KEPT: Final = 2.5
-#: A series of stalls: how many, and how long the loop runs in between.
-SERIES: Final = 5
+#: How long the loop runs between the stalls of a series.
 BREATH: Final = 0.05
 #: Strobe: how often the clock jumps to and fro, and every how many seconds.
 STROBES: Final = 20
@@ -32,10 +32,11 @@ STROBE: Final = 0.05
 
 
 class Injections:
-    """Does to a world what its plan says."""
+    """Does to a world what its plan says, and counts it in ``done``."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, done: Counter[str]) -> None:
         self.world = world
+        self.done = done
         self.net = world.net
         self._kinds: dict[str, Callable[[Injection], None]] = {
             "clock_hour": partial(self._clock, step=3600.0),
@@ -55,6 +56,7 @@ class Injections:
 
     def inject(self, one: Injection) -> None:
         """Let it happen now."""
+        self.done[one.kind] += 1
         do = self._kinds.get(one.kind)
         if do is not None:
             do(one)
@@ -69,6 +71,7 @@ class Injections:
         for who, how in world.plan.ends.items():
             if how == "live":
                 continue
+            self.done[how] += 1
             host = world.hosts["echo" if who == "watcher" else who]
             if how.endswith("vanish"):
                 host.vanish()
@@ -168,7 +171,8 @@ class Injections:
         judge, peer = ("watcher", "echo") if one.where == "watcher" else ("server", one.where)
         begun = world.heard_at(judge, one.where) - world.net.now
         lies_there = begun + one.amount + 0.02 * world.plan.detect
-        if begun + one.amount <= 0.0 or world.hosts[peer].process is None:
+        if begun + one.amount <= 0.0:  # something else made the peer silent for so long already
+            self.done[one.kind] -= 1
             return
         world.hosts[peer].stall(lies_there)
         self.net.later(begun + one.amount, partial(world.hosts[judge].stall, one.seconds))

@@ -24,9 +24,12 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["CHAOS_KINDS", "END_KINDS", "Injection", "Plan", "draw_plan", "injected"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["CHAOS_KINDS", "END_KINDS", "OVER", "SERIES", "Injection", "Plan", "draw_plan", "injected"]
 
 STALLS: Final = ("stall_signal", "stall_timer", "stall_thread", "stall_series")
 #: Only where the scenario has a handle to hang the stall on.
@@ -44,6 +47,10 @@ WEIGHTS: Final = (1, 1, 1, 2, 2, 2, 1)
 COMMON_ENDS: Final = ("server_vanish", "server_stop", "server_kill", "all_drop")
 FOREIGN_ENDS: Final = ("vanish", "stop", "drop", "kill")
 END_KINDS: Final = (*CLIENT_ENDS, *COMMON_ENDS)
+#: How a stall that is longer than the judge's own patience is called where they are counted.
+OVER: Final = "stall over D"
+#: Stalls in a series.
+SERIES: Final = 5
 #: Stretches of the chaos phase.
 SLOTS: Final = 3
 LIVE_SHARE: Final = 0.3
@@ -164,12 +171,13 @@ class Plan:
 
 
 def injected(plan: Plan) -> Counter[str]:
-    """How often each kind is injected by a plan; ``over D`` are the own stalls longer than the short D."""
+    """How often each kind is injected by a plan. :data:`OVER` counts the own stalls longer than the short D again."""
     counts = Counter(one.kind for one in plan.injections)
-    counts["long_path"] += plan.profile == "long"
-    counts["over D"] = sum(one.kind.startswith("stall_") and one.seconds > plan.detect for one in plan.injections)
+    counts["long_path"] = int(plan.profile == "long")
+    single = [one for one in plan.injections if one.kind.startswith("stall_") and one.kind != "stall_series"]
+    counts[OVER] = sum(one.seconds > plan.detect for one in single)
     counts.update(end for end in plan.ends.values() if end != "live")
-    return counts
+    return +counts
 
 
 def draw_plan(seed: int) -> Plan:
@@ -259,31 +267,31 @@ class _Slot:
         self.until = max(self.until, at + seconds + (amount if kind in ("common_stall", "late_stall") else 0.0))
 
 
-def _length(plan: Plan, draw: partial[float], where: str, *, most: str, least: float = 0.4) -> tuple[float, float]:
+def _length(plan: Plan, draw: Callable[[], float], where: str, *, most: str, least: float = 0.4) -> tuple[float, float]:
     return (least + (1 - least) * draw()) * getattr(plan, most), draw()
 
 
-def _own_stall(plan: Plan, draw: partial[float], where: str) -> tuple[float, float]:
+def _own_stall(plan: Plan, draw: Callable[[], float], where: str) -> tuple[float, float]:
     """A stall that only its own judges notice: the watcher's may last longer than anybody would wait for it."""
     return (0.2 + (2.5 if where == "watcher" else 1.0) * draw()) * plan.detect, draw()
 
 
-def _while(plan: Plan, draw: partial[float], where: str) -> tuple[float, float]:
+def _while(plan: Plan, draw: Callable[[], float], where: str) -> tuple[float, float]:
     """A fault that may last."""
     return (1.0 + draw()) * plan.detect, draw()
 
 
-def _common(plan: Plan, draw: partial[float], where: str) -> tuple[float, float]:
+def _common(plan: Plan, draw: Callable[[], float], where: str) -> tuple[float, float]:
     """How long both stop, and how much longer the judged."""
     return (0.5 + 0.6 * draw()) * plan.detect, (0.75 + 0.25 * draw()) * plan.common_room
 
 
-def _late(plan: Plan, draw: partial[float], where: str) -> tuple[float, float]:
+def _late(plan: Plan, draw: Callable[[], float], where: str) -> tuple[float, float]:
     """How long the judge stops, and the silence at which it does."""
     return (0.4 + 0.6 * draw()) * plan.detect, (0.9 + 0.03 * draw()) * plan.detect
 
 
-LENGTHS: Final = {
+LENGTHS: Final[dict[str, Callable[[Plan, Callable[[], float], str], tuple[float, float]]]] = {
     **dict.fromkeys(LOSSY, partial(_length, most="outage_room")),
     **dict.fromkeys(("loss", "nat_kept"), _while),
     **dict.fromkeys(SLOW, _while),

@@ -171,7 +171,7 @@ class PathTests(SimulatedCase):
         began = self.net.now
         self.path.add(SilentDrop())
         self.net.run(DETECT + ALLOWANCE)
-        self.assert_died(heartbeat, "unattributed", began, DETECT + ALLOWANCE)
+        self.assert_died(heartbeat, "path_dead", began, DETECT + ALLOWANCE)
         self.assertEqual(len(self.notes["server"].deaths()), 1)
         evidence = heartbeat.evidence
         assert evidence is not None and evidence.tcp is not None
@@ -223,7 +223,7 @@ class PathTests(SimulatedCase):
         self.path.add(NatExpiry(idle=5.0))
         began = self.net.now
         self.net.run(45.0)
-        self.assert_died(heartbeat, "unattributed", began, 40.0 + ALLOWANCE)
+        self.assert_died(heartbeat, "path_dead", began, 40.0 + ALLOWANCE)
         self.assertGreaterEqual(len(self.notes["server"].joins), 2)
         self.path.clear()
 
@@ -275,7 +275,7 @@ class EndTests(SimulatedCase):
         began = self.net.now
         first.vanish()
         self.net.run(DETECT + ALLOWANCE)
-        self.assert_died(heartbeat, "unattributed", began, DETECT + ALLOWANCE)
+        self.assert_died(heartbeat, "path_dead", began, DETECT + ALLOWANCE)
         self.net.result(service.when_alive())
         self.net.run(1.0)
         self.assertEqual(self.notes["second"].joins, ["client"])
@@ -288,7 +288,7 @@ class EndTests(SimulatedCase):
         self.client.vanish()
         self.net.run(DETECT + ALLOWANCE)
         ((died, name, cause),) = self.notes["server"].deaths()
-        self.assertEqual((name, cause), ("client", "unattributed"))
+        self.assertEqual((name, cause), ("client", "path_dead"))
         self.assertLessEqual(died - began, DETECT + ALLOWANCE)
 
     def test_a_client_that_leaves(self) -> None:
@@ -333,7 +333,7 @@ class ClockTests(SimulatedCase):
         began = self.net.now
         self.path.add(SilentDrop())
         self.net.run(DETECT + ALLOWANCE)
-        self.assert_died(heartbeat, "unattributed", began, DETECT + ALLOWANCE)
+        self.assert_died(heartbeat, "path_dead", began, DETECT + ALLOWANCE)
 
 
 class MonotonicClockTests(ClockTests):
@@ -349,7 +349,7 @@ class MonotonicClockTests(ClockTests):
         began = self.net.now
         self.path.add(SilentDrop())
         self.net.run(DETECT + ALLOWANCE)
-        self.assert_died(heartbeat, "unattributed", began, DETECT + ALLOWANCE)
+        self.assert_died(heartbeat, "path_dead", began, DETECT + ALLOWANCE)
 
 
 class LongTests(SimulatedCase):

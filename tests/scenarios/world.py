@@ -22,6 +22,8 @@ __all__ = ["Outcome", "World", "run_seed"]
 
 PORT: Final = 7600
 FOREIGN_PORT: Final = 7601
+#: Virtual seconds between two looks whether everything is decided.
+LOOK: Final = 0.5
 
 
 class Notes(HeartbeatListener):
@@ -53,12 +55,16 @@ class Outcome:
     """What came of a seed.
 
     :ivar problems: what must not have happened, a line for each
+    :ivar false_deaths: living peers that were declared dead in the chaos phase
+    :ivar injected: how often each kind of fault and of end was
     :ivar found: of each end that was to be found: kind, cause, seconds that it took, seconds that it might have taken
     :ivar spared: why living peers were not killed
     """
 
     plan: Plan
     problems: list[str] = field(default_factory=list)
+    false_deaths: int = 0
+    injected: Counter[str] = field(default_factory=Counter)
     found: list[tuple[str, str, float, float]] = field(default_factory=list)
     spared: Counter[str] = field(default_factory=Counter)
 
@@ -151,7 +157,7 @@ def run_seed(seed: int) -> Outcome:
     net = world.net
     try:
         net.run_until(world.settled)
-        injections = Injections(world)
+        injections = Injections(world, outcome.injected)
         for injection in plan.injections:
             net.later(injection.at, partial(injections.inject, injection))
         net.run(plan.length)
@@ -159,7 +165,9 @@ def run_seed(seed: int) -> Outcome:
         verdicts.nobody_died()
         if not outcome.problems:
             injections.end()
-            net.run(verdicts.longest)
+            net.run(verdicts.least)
+            while net.now < verdicts.began + verdicts.most and verdicts.waiting():
+                net.run(LOOK)
             verdicts.everything_is_decided()
     except AssertionError as error:
         outcome.problems.append(f"{net.now:.3f} s: {error}")

@@ -14,14 +14,16 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
     ITransport,
 )
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from heartbeat import (
     Alive,
+    AlreadyExpired,
     Attention,
     Beats,
+    BudgetExpired,
     ConfigError,
     Dead,
     DeadlineExpired,
@@ -32,6 +34,7 @@ from heartbeat import (
     HeartbeatError,
     HeartbeatListener,
     IHeartbeatListener,
+    IncompleteRead,
     IStateSource,
     KernelOptions,
     Left,
@@ -50,6 +53,8 @@ from heartbeat import (
     Synced,
 )
 from heartbeat.net import (
+    Deadline,
+    ExactReader,
     Heartbeat,
     HeartbeatClientService,
     HeartbeatFactory,
@@ -60,6 +65,7 @@ from heartbeat.net import (
     heartbeat_factory,
     heartbeat_server,
 )
+from heartbeat.net.adapters.timeout import TimeoutMixin
 from heartbeat.testing import Delay, Loss, OneWay, SilentDrop, SimulatedNetwork
 
 
@@ -231,3 +237,35 @@ def refused() -> str:
         plain: ValueError = error
         return f"{error.name} {root} {plain}"
     return ""
+
+
+async def wait(reader: ExactReader, answer: Deferred[bytes]) -> bytes:
+    """A budget for two steps, and who ended them."""
+    budget = Deadline(5.0)
+    assert_type(budget.left(), float)
+    assert_type(budget.part(0.5).within(1.0), Deadline)
+    assert_type(budget.watch(answer), Deferred[bytes])
+    try:
+        head = await reader.read_exactly(4, budget.within(1.0))
+        rest = await budget.watch(answer, "the rest", late=print)
+        return head + rest
+    except (AlreadyExpired, BudgetExpired) as error:
+        assert_type(error.late, float)
+        return error.made.encode()
+    except IncompleteRead as error:
+        assert_type((error.partial, error.wanted), tuple[int, int])
+        return b""
+
+
+class Quiet(Protocol, TimeoutMixin):
+    """A protocol with an idle timeout."""
+
+    def connectionMade(self) -> None:
+        """Switch it on."""
+        assert_type(self.setTimeout(30), float | None)
+
+    def timeoutConnection(self) -> None:
+        """Say why, and abort."""
+        assert_type(self.timeout_cause, str | None)
+        assert_type(self.timeout_evidence, Evidence | None)
+        super().timeoutConnection()

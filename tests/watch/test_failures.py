@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from heartbeat.liveness.events import Refused
+from heartbeat.liveness.events import Explained, Refused
 from heartbeat.liveness.evidence import Evidence
 from heartbeat.liveness.recorder import Kind
 from heartbeat.watch.failures import Failure, Failures
@@ -103,6 +103,16 @@ class RecordTests(FailuresCase):
         told = self.newest().as_json()["events"]
         self.assertEqual((len(told), told[0]["event"], told[-1]["event"]), (64, "opened", "dead"))
 
+    def test_a_better_name_says_other_things(self) -> None:
+        """What the return of a peer proves about its death is what the record says of host, loop and work, too."""
+        one = self.join()
+        one.peer.session = "s-1"
+        one.die("peer_reset")
+        self.assertEqual(self.newest().evidence["layers"]["loop"], "dead")
+        self.failures.changed(one.peer, Explained(self.hands.now, "middlebox_reset", "peer_reset", "returned", "s-1"))
+        self.assertEqual(self.newest().reason, "middlebox_reset")
+        self.assertEqual(self.newest().evidence["layers"], dict.fromkeys(("host", "loop", "work"), "unknown"))
+
     def test_the_events_of_a_refusal(self) -> None:
         """What never joined was connected, and refused."""
         one = Somebody(self.hands, "~x:1", self.failures)
@@ -156,6 +166,78 @@ class RecordTests(FailuresCase):
         self.join().die("because")
         self.assertEqual(self.failures.counts(), {("unattributed", "live"): 1})
         self.assertEqual(self.newest().reason, "unattributed")
+
+
+class ExplainedTests(FailuresCase):
+    """A peer that is back says more about its last death."""
+
+    def lost(self, session: str, cause: str = "path_dead") -> None:
+        """A death in this session."""
+        one = self.join()
+        one.peer.session = session
+        one.die(cause, Evidence(self.hands.now, detail="silent"))
+        self.hands.now += 1.0
+
+    def back(self, session: str, was: str = "path_dead", cause: str = "nat_expired") -> None:
+        """It is back, and this is what follows for that session."""
+        event = Explained(self.hands.now, cause, was, "returned", session)
+        self.failures.changed(self.join().peer, event)
+
+    def reasons(self) -> list[str]:
+        """Of all records, the newest first."""
+        return [one.reason for one in self.failures.since()]
+
+    def test_the_record_is_exact(self) -> None:
+        """It has the new reason, and says what it was called first; its place and its time are the same."""
+        self.lost("s-1")
+        before = self.newest()
+        self.back("s-1")
+        after = self.newest()
+        self.assertEqual(
+            (after.reason, after.evidence["was"], after.evidence["detail"]), ("nat_expired", "path_dead", "returned")
+        )
+        self.assertEqual((after.id, after.at, after.flight), (before.id, before.at, before.flight))
+        self.assertEqual([one.reason for one in self.failures.since(reason="nat_expired")], ["nat_expired"])
+
+    def test_it_was_counted(self) -> None:
+        """A counter never goes back: the failure stays counted under its first name, and only there."""
+        self.lost("s-1")
+        self.back("s-1")
+        self.assertEqual(self.failures.counts(), {("path_dead", "live"): 1})
+
+    def test_the_newest_of_that_session(self) -> None:
+        """Others are not touched: neither another session's nor an older one of the same."""
+        for session in ("s-1", "s-1", "s-2"):
+            self.lost(session)
+        self.back("s-1")
+        self.assertEqual(self.reasons(), ["path_dead", "nat_expired", "path_dead"])
+
+    def test_another_peer(self) -> None:
+        """... and not another peer's."""
+        self.lost("s-1")
+        event = Explained(self.hands.now, "nat_expired", "path_dead", "returned", "s-1")
+        self.failures.changed(self.join("b").peer, event)
+        self.assertEqual(self.reasons(), ["path_dead"])
+
+    def test_a_record_that_says_something_else(self) -> None:
+        """What is explained is the failure that it was called so, no other."""
+        self.lost("s-1", "peer_closed")
+        self.back("s-1")
+        self.assertEqual(self.reasons(), ["peer_closed"])
+
+    def test_forgotten(self) -> None:
+        """A record that is gone is not made again."""
+        self.failures.keep = 1
+        self.lost("s-1")
+        self.lost("s-2")
+        self.back("s-1")
+        self.assertEqual(self.reasons(), ["path_dead"])
+
+    def test_only_names_of_the_closed_list(self) -> None:
+        """Whatever an event says, no new label comes of it."""
+        self.lost("s-1")
+        self.back("s-1", cause="because")
+        self.assertEqual(self.reasons(), ["unattributed"])
 
 
 class BoardTests(FailuresCase):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from twisted.internet import error, tcp
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from heartbeat.net.wheel import Wheel
 
 __all__ = ["AttentiveTimer", "Fired", "PlainTimer", "has_ended"]
+
+# A paused connection stays in the wheel, seconds between two looks: an empty wheel does not know whether we listened.
+PAUSED_LOOK: Final = 5.0
 
 #: Who is called with the evidence when the time is up, weakly.
 Fired: TypeAlias = weakref.WeakMethod[Callable[[Evidence | None], None]]
@@ -61,9 +64,9 @@ class AttentiveTimer(Ears):
         self._period = period
         judge = Liveness(period, wheel.attention, now, can_ask=False)
         self._pulse = IdlePulse(wheel, judge, self._protocol, self._decided)
+        self._pulse.start()
         if self.paused:
             self._pulse.deaf(now)
-        self._pulse.start()
 
     def reset(self, period: float) -> None:
         """A sign of life: two attributes of the judge change and nothing else."""
@@ -131,7 +134,7 @@ class IdlePulse(Pulse):
             self.link = link_for(transport, self.wheel.turns, protocol)
         at = super().wake(now)
         self.judge.events()  # nobody follows them; they must not pile up
-        return at
+        return at if self._reading or not self._beating else now + PAUSED_LOOK
 
     def judge_now(self, now: float, crowded: bool) -> None:
         """Not yet: a poll must lie between, because on many transports nobody can say what is unread."""

@@ -1,7 +1,10 @@
 """One cell of the matrix: one reactor, plain or TLS, one kind of stall; then ten of the fifty peers are stopped.
 
-``python -m tests.real.stalls.cell REACTOR plain|tls KIND``. Prints one line of JSON. In the same process, under the
-same stall, fifty connections of a protocol with Twisted's ``TimeoutMixin``.
+``python -m tests.real.stalls.cell REACTOR plain|tls KIND [foreign|ours]``. Prints one line of JSON. In the same
+process, under the same stall, fifty connections of a protocol with Twisted's ``TimeoutMixin``.
+
+Whose application it is decides what wakes the wheel: ``ours`` sets ``reactor.seconds = time.monotonic`` at its start,
+as our commands do, and the wheel rides on ``callLater``; ``foreign`` does not know about that.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import Any, Final
 from tests.real.stalls.blocking import Stalls, TwistedLoop
 from tests.real.stalls.children import Peers, install
 
-__all__ = ["DETECT", "LIVING", "STALL", "STOPPED", "main"]
+__all__ = ["DETECT", "LIVING", "MARGIN", "OWNERS", "STALL", "STOPPED", "main", "started"]
 
 #: Seconds that the loop stalls, and after which a silent peer is dead.
 STALL: Final = 3.0
@@ -23,6 +26,16 @@ DETECT: Final = 2.0
 MARGIN: Final = 0.1
 LIVING: Final = 40
 STOPPED: Final = 10
+#: Whose application a cell is.
+OWNERS: Final = ("foreign", "ours")
+
+
+def started(name: str, owner: str) -> Any:
+    """Install the reactor, as an application of that owner has it."""
+    reactor = install(name)
+    if owner == "ours":
+        reactor.seconds = time.monotonic
+    return reactor
 
 
 def timeout_mixin(reactor: Any) -> Any:
@@ -73,15 +86,15 @@ def timeout_mixin(reactor: Any) -> Any:
     return factory
 
 
-def main(name: str, transport: str, kind: str) -> None:
+def main(name: str, transport: str, kind: str, owner: str = "foreign") -> None:
     """The process."""
-    reactor = install(name)
+    reactor = started(name, owner)
     from tests.real.stalls.watching import Watch, control, listen
 
     tls = transport == "tls"
     watch, naive = Watch(reactor), timeout_mixin(reactor)
     ports = [listen(reactor, one, tls=tls) for one in (watch.factory, naive)]
-    result: dict[str, Any] = {"reactor": name, "transport": transport, "stall": kind}
+    result: dict[str, Any] = {"reactor": name, "transport": transport, "stall": kind, "owner": owner}
 
     def write() -> None:
         watch.ask_all()

@@ -94,7 +94,9 @@ def run(module: str, *options: str, timeout: float = 60.0) -> dict[str, Any]:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     if process.returncode != 0 or not out.strip():
-        raise AssertionError(f"{module} {' '.join(options)} ended with {process.returncode}: {err[-2000:]}")
+        raise AssertionError(
+            f"{module} {' '.join(options)} ended with {process.returncode}: {out[-1000:]} {err[-2000:]}"
+        )
     result = json.loads(out.strip().splitlines()[-1])
     assert isinstance(result, dict)
     return result

@@ -1,4 +1,4 @@
-"""All cells of the stall matrix: ``python -m tests.real.stalls.matrix [--only WORD ...] [--markdown] [--at-once N]``.
+"""All cells of the stall matrix: ``python -m tests.real.stalls.matrix [--only WORD ...] [--owner ours]``.
 
 Each cell is a process of its own; some run at once, since they sleep nearly all the time. Exit code 1 when one of our
 peers was ended wrongly, or a stopped one was not found in time.
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tests.real.stalls.blocking import KINDS
-from tests.real.stalls.cell import LIVING, STOPPED
+from tests.real.stalls.cell import LIVING, OWNERS, STOPPED
 from tests.real.stalls.children import REACTORS, missing, run_all
 from tests.real.stalls.others import LIBRARIES, unavailable
 
@@ -67,7 +67,7 @@ def table(title: Sequence[str], rows: Iterable[Sequence[str]], markdown: bool) -
 
 def tables(results: dict[_Cell, _Result], markdown: bool) -> Iterable[str]:
     """What was measured, ours first."""
-    rows = sorted({one[1:3] for one in results if one[0] == "cell"}, key=lambda row: REACTORS.index(row[0]))
+    rows = sorted({one[1:3] for one in results if one[0] == "cell"}, key=lambda row: (REACTORS.index(row[0]), row[1]))
     columns = ["reactor", "", *KINDS]
     if rows:
         yield f"Ours: false deaths among {LIVING + STOPPED}, then how many of {STOPPED} stopped peers were found"
@@ -108,6 +108,7 @@ def main() -> int:
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="WORD", help="epoll, tls, io, aiohttp ...: all of them"
     )
+    parser.add_argument("--owner", choices=OWNERS, default="foreign", help="ours: reactor.seconds is monotonic")
     parser.add_argument("--markdown", action="store_true")
     parser.add_argument("--at-once", type=int, default=4)
     options = parser.parse_args()
@@ -115,7 +116,8 @@ def main() -> int:
     possible = [one for one in every if not why_not(one)]
     print(f"{len(possible)} cells, about {len(possible) * 13 // options.at_once} s", file=sys.stderr, flush=True)
     results: dict[_Cell, _Result] = dict.fromkeys(every)
-    results.update(zip(possible, run_all(possible, options.at_once), strict=True))
+    commands = [(*one, options.owner) if one[0] == "cell" else one for one in possible]
+    results.update(zip(possible, run_all(commands, options.at_once), strict=True))
     print("\n\n".join([*tables(results, options.markdown), summary(results)]))
     for reason in sorted({why for one in every if (why := why_not(one))}):
         print(f"left out: {reason}")

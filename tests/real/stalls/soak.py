@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from tests.real.stalls.blocking import KINDS, Stalls, TwistedLoop
-from tests.real.stalls.cell import MARGIN
-from tests.real.stalls.children import REACTORS, Peers, install
+from tests.real.stalls.cell import MARGIN, OWNERS, started
+from tests.real.stalls.children import REACTORS, Peers
 
 __all__ = ["main", "measure"]
 
@@ -103,9 +103,9 @@ def stall_until(end: float, stalls: Stalls, draw: random.Random) -> tuple[Counte
     return made, stalled
 
 
-def measure(name: str, seconds: float, seed: int) -> dict[str, Any]:
+def measure(name: str, owner: str, seconds: float, seed: int) -> dict[str, Any]:
     """Run it; returns the figures."""
-    reactor = install(name)
+    reactor = started(name, owner)
     from twisted.internet.task import LoopingCall
 
     from tests.real.stalls.watching import INTERVAL, Watch, control, listen
@@ -113,7 +113,13 @@ def measure(name: str, seconds: float, seed: int) -> dict[str, Any]:
     kept = keep_samples()
     watch, shadow = Watch(reactor, _MULTIPLIER), Shadow(reactor)
     ports = [listen(reactor, watch.factory, tls=tls) for tls in (False, True)]
-    result: dict[str, Any] = {"reactor": name, "seed": seed, "connections": PLAIN + STOPPED + TLS, "tls": TLS}
+    result: dict[str, Any] = {
+        "reactor": name,
+        "owner": owner,
+        "seed": seed,
+        "connections": PLAIN + STOPPED + TLS,
+        "tls": TLS,
+    }
 
     slices = itertools.cycle(range(_SLICES))
 
@@ -175,10 +181,11 @@ def main() -> int:
     parser.add_argument("--long", action="store_true", help="an hour")
     parser.add_argument("--seconds", type=float, default=None)
     parser.add_argument("--reactor", choices=REACTORS, default="epoll")
+    parser.add_argument("--owner", choices=OWNERS, default="foreign", help="ours: reactor.seconds is monotonic")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     seconds = options.seconds or (3600.0 if options.long else 300.0)
-    result = measure(options.reactor, seconds, options.seed)
+    result = measure(options.reactor, options.owner, seconds, options.seed)
     print(shown(result))
     print(json.dumps(result), flush=True)
     kept = result["open"] == PLAIN + TLS

@@ -10,13 +10,13 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from tests.real.stalls.cell import DETECT, LIVING, STALL, STOPPED
 from tests.real.stalls.children import REACTORS, missing, run_all
 
-#: Each reactor, each transport and each kind is there.
+#: Each reactor, each transport, each kind and each owner is there.
 _CELLS = {
-    "epoll": ("tls", "write"),
-    "poll": ("plain", "io"),
-    "select": ("plain", "sigstop"),
-    "asyncio": ("tls", "thread"),
-    "uvloop": ("plain", "timer"),
+    "epoll": ("tls", "write", "foreign"),
+    "poll": ("plain", "io", "ours"),
+    "select": ("plain", "sigstop", "foreign"),
+    "asyncio": ("tls", "thread", "ours"),
+    "uvloop": ("plain", "timer", "foreign"),
 }
 
 
@@ -74,5 +74,5 @@ class MatrixTests(SynchronousTestCase):
         """``TimeoutMixin`` with the same time ends all its living peers in the same stall, and we spared ours."""
         result = cell("poll")
         self.assertEqual(result["naive"], LIVING + STOPPED)
-        self.assertEqual(result["spared"], LIVING + STOPPED)
+        self.assertGreater(result["spared"], LIVING)
         self.assertGreater(STALL, DETECT)

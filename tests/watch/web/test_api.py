@@ -171,11 +171,26 @@ class FailuresTests(WebCase):
             self.assertEqual([one["peer"] for one in self.ask(f"/api/failures?{query}").json], found, query)
 
     def test_many(self) -> None:
-        """A long board comes in slices, too."""
+        """A long board comes in slices, too: small ones, because each may tell a lot of events."""
         self.failures.keep = 600
-        self.assertEqual(len(self.have_failed(600)), 600)
+        self.assertEqual(len(self.have_failed(595)), 595)
         answered = self.ask("/api/failures")
-        self.assertEqual([part.count(b'"phase"') for part in answered.parts], [250, 250, 100, 0])
+        self.assertEqual([part.count(b'"phase"') for part in answered.parts], [10] * 59 + [5, 0])
+
+    def test_events(self) -> None:
+        """The flight recorder of each, and no more of it than it keeps; one peer alone tells the same."""
+        one = self.join("a")
+        for _ in range(70):
+            one.fall_silent()
+            one.speak()
+        one.die()
+        (failure,) = self.ask("/api/failures").json
+        self.assertEqual(len(failure["events"]), 64)
+        self.assertEqual([set(event) for event in failure["events"]], [{"at", "event", "value"}] * 64)
+        times = [event["at"] for event in failure["events"]]
+        self.assertEqual(times, sorted(times))
+        self.assertEqual(self.ask("/api/peers/a").json["events"], failure["events"])
+        self.assertNotIn("events", self.ask("/api/peers").json[0])
 
 
 class BadInputTests(WebCase):

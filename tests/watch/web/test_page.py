@@ -23,6 +23,7 @@ class Seen(HTMLParser):
         super().__init__()
         self.tags: set[str] = set()
         self.attributes: set[str] = set()
+        self.titles: list[str | None] = []
         self.links: dict[str, str] = {}
         self.rows: list[list[str]] = []
         self._href: str | None = None
@@ -32,6 +33,7 @@ class Seen(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
         self.attributes.update(name for name, _ in attrs)
+        self.titles += [text for name, text in attrs if name == "title"]
         if tag == "tr":
             self.rows.append([])
         elif tag in ("td", "th"):
@@ -92,6 +94,15 @@ class PageTests(WebCase):
             ],
         )
         self.assertEqual(seen.links["gateway/7"], "api/peers/gateway%2F7")
+
+    def test_layers(self) -> None:
+        """The state says, to who points at it, what is known of host, loop and work."""
+        self.join("a").stick()
+        self.join("b").die("peer_stalled")
+        self.assertEqual(
+            self.page().titles,
+            ["host alive, loop alive, work dead", "host alive, loop dead, work unknown"],
+        )
 
     def test_a_peer_of_which_little_is_known(self) -> None:
         """No round trip, no services: the cells are empty, nothing is made up."""

@@ -1,0 +1,100 @@
+"""The examples of the pages about waiting do what the pages say."""
+
+from __future__ import annotations
+
+import importlib.util
+from types import ModuleType
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from heartbeat.net import Deadline
+from tests.environment import CHECKOUT
+
+
+def example(name: str) -> ModuleType:
+    """A file of docs/howto, loaded."""
+    spec = importlib.util.spec_from_file_location(name, CHECKOUT / f"docs/howto/{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class DeadlinesTests(SynchronousTestCase):
+    """docs/howto/deadlines.md."""
+
+    def setUp(self) -> None:
+        """The example on a transport in memory; what it prints is kept."""
+        self.clock = Clock()
+        self.printed: list[str] = []
+        module: Any = example("deadlines")
+        module.print = lambda what: self.printed.append(str(what))
+        self.lookup = module.Lookup()
+        self.transport = StringTransport()
+        self.lookup.makeConnection(self.transport)
+        self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
+
+    def ask(self) -> Deferred[bytes | None]:
+        """Ask within five seconds."""
+        return Deferred.fromCoroutine(self.lookup.ask(b"key", Deadline(5.0, self.clock)))
+
+    def test_an_answer(self) -> None:
+        """A record comes in pieces."""
+        asked = self.ask()
+        for piece in (b"\0\0", b"\0\3ab", b"c"):
+            self.lookup.dataReceived(piece)
+        self.assertEqual((self.transport.value(), self.successResultOf(asked)), (b"key\n", b"abc"))
+
+    def test_no_length(self) -> None:
+        """The first step has one second."""
+        asked = self.ask()
+        self.clock.advance(1.0)
+        self.assertIsNone(self.successResultOf(asked))
+        (line,) = self.printed
+        self.assertTrue(line.startswith("a read of 4 bytes: no result within 1 s; "), line)
+        self.assertIn("deadlines.py:", line)
+
+    def test_no_record(self) -> None:
+        """The second step has what is left of five."""
+        asked = self.ask()
+        self.clock.advance(0.5)
+        self.lookup.dataReceived(b"\0\0\0\3a")
+        self.clock.advance(4.4)
+        self.assertNoResult(asked)
+        self.clock.advance(0.1)
+        self.assertIsNone(self.successResultOf(asked))
+        self.assertIn("no result within 5 s", self.printed[0])
+
+    def test_the_end(self) -> None:
+        """The end of the stream is told apart."""
+        asked = self.ask()
+        self.lookup.dataReceived(b"\0\0\0\3a")
+        self.lookup.connectionLost(Failure(ConnectionDone()))
+        self.assertIsNone(self.successResultOf(asked))
+        self.assertTrue(self.printed[0].startswith("1 of 3 bytes, then ConnectionDone("), self.printed[0])
+
+
+class TimeoutMixinTests(SynchronousTestCase):
+    """docs/howto/timeout-mixin.md."""
+
+    def test_with_a_clock_of_ones_own(self) -> None:
+        """As tests have always done it: one delayed call, moved by a line, and in the end an abort."""
+        clock, transport = Clock(), StringTransport()
+        chat = example("timeout_mixin").Chat()
+        chat.callLater = clock.callLater
+        chat.makeConnection(transport)
+        clock.advance(20.0)
+        chat.dataReceived(b"hello\r\n")
+        clock.advance(29.0)
+        self.assertFalse(transport.disconnected)
+        clock.advance(1.0)
+        self.assertTrue(transport.disconnected)
+        chat.connectionLost()
+        self.assertEqual(clock.getDelayedCalls(), [])
