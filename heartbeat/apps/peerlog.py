@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from heartbeat.apps.throttle import Throttle
 from heartbeat.interfaces import HeartbeatListener, IHeartbeatListener
-from heartbeat.liveness.events import Alive, Dead, Event, Left, Refused, Spared, Stuck, Suspect, Synced
+from heartbeat.liveness.events import Alive, Dead, Event, Explained, Left, Refused, Spared, Stuck, Suspect, Synced
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -58,6 +58,9 @@ class PeerLog(HeartbeatListener):
             case Spared(reason=reason, seconds=seconds):
                 text = "{peer} was spared, the fault is ours: {reason}, {seconds} s"
                 self._write(_WARN, reason, text, peer, reason=reason, seconds=round(seconds, 3))
+            case Explained(cause=cause, was=was):
+                text = "{peer} is back, and was lost by {reason}, which we called {was}"
+                self._write(_INFO, cause, text, peer, reason=cause, was=was)
             case Synced():
                 self._write(_DEBUG, "synced", "{peer} sent a new account of itself", peer)
             case _:

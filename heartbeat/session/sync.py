@@ -67,7 +67,8 @@ class Syncs:
     """
 
     __slots__ = (
-        "_asks", "_news", "_sent", "_seq", "_source", "_state", "_usual", "_wanted", "due", "expects", "held", "interval",
+        "_asks", "_news", "_sent", "_seq", "_source", "_state", "_usual", "_wanted", "due", "expects", "held",
+        "interval",
     )  # fmt: skip
 
     def __init__(self, source: IStateSource) -> None:

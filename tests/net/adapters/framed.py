@@ -45,12 +45,14 @@ class AdapterCase(SynchronousTestCase):
         endpoint = TCP4ClientEndpoint(self.client.reactor, "server", PORT)
         mine = self.net.result(endpoint.connect(connector))
         self.net.run_until(lambda: bool(built) and built[0].transport is not None)
-        self.held += [mine, built[0]]
-        self.addCleanup(self.close, mine, built[0])
-        return mine, built[0]
+        theirs = built.pop()
+        self.held += [mine, theirs]
+        self.addCleanup(self.close, mine, theirs)
+        return mine, theirs
 
     def close(self, *protocols: Any) -> None:
         """The end of a test."""
         for protocol in protocols:
-            protocol.transport.abortConnection()
+            if protocol.transport is not None:  # AMP lets go of its transport by itself
+                protocol.transport.abortConnection()
         self.net.run(1.0)
