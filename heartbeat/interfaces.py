@@ -58,7 +58,7 @@ class IHeartbeatListener(Interface):
         """The gate of a connection opened."""
 
     def changed(peer: Peer, event: Event) -> None:
-        """Something happened to a joined peer: Suspect, Alive, Stuck, Spared, Synced, Explained; Dead, Left just before gone."""
+        """A joined peer is Suspect, Alive, Stuck, Spared, Synced, Explained; or Dead or Left, just before gone."""
 
     def gone(peer: Peer, event: Event) -> None:
         """A joined peer is Dead or has Left. Called once; its numbers move no more."""

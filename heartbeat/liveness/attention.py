@@ -116,6 +116,18 @@ class Attention:
             longest = max(longest, ended - begun)
         return longest
 
+    def fault(self, heard_at: float, silent: float, detect: float, now: float) -> tuple[str, float] | None:
+        """Which fault of ours has made a plain timer of ``detect`` condemn by now a peer that is not to be condemned.
+
+        :param heard_at: when the silence began
+        :param silent: the attentive seconds of it
+        :returns: a name of :data:`.causes.SPARE_REASONS` and the seconds that were ours, or None
+        """
+        silence = now - heard_at
+        if heard_at < self.resumed_at and silence + self.suspended >= detect > silent:
+            return "suspended", self.suspended
+        return ("local_stall", silence - silent) if silence >= detect > silent else None
+
     @staticmethod
     def crowded(due: int, watched: int) -> bool:
         """Whether so many peers are due in one turn that we suspect ourselves first."""

@@ -13,6 +13,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from heartbeat.liveness.allowance import Allowance
 from heartbeat.liveness.causes import name_ending, name_silence
 from heartbeat.liveness.events import Alive, Dead, Event, Left, Refused, Spared, Stuck, Suspect
 from heartbeat.liveness.evidence import Ending, Evidence
@@ -31,8 +32,6 @@ __all__ = ["Liveness"]
 
 NEVER: Final = math.inf
 LONG_AGO: Final = -math.inf
-# How long one STALLED of the peer makes us more patient (wire.md §6).
-GRANT_LASTS: Final = 60.0
 # The most that a detector (4 × D) and a grant (D) make of D: so long gaps of attention are remembered.
 LONGEST_PATIENCE: Final = 5.0
 # Who comes to these from the beginning, and was never anything else, needs no recorder.
@@ -67,7 +66,7 @@ class Liveness:
     """
 
     __slots__ = (
-        "_deaf_at", "_excused", "_grant", "_handed_at", "_spared_for", "asking", "attention",
+        "_allowance", "_deaf_at", "_handed_at", "_spared_for", "asking", "attention",
         "can_ask", "cause", "detector", "due", "evidence", "heard_at", "news", "recorder", "rtt", "since", "state",
         "stuck", "suspicion", "terms",
     )  # fmt: skip
@@ -99,8 +98,7 @@ class Liveness:
         self._handed_at = LONG_AGO
         self._spared_for = LONG_AGO
         self._deaf_at: float | None = None
-        self._excused: tuple[float, float] | None = None  # of the silence since [0], [1] seconds were not silence
-        self._grant: tuple[float, float] | None = None  # [0] more seconds, until [1]
+        self._allowance: Allowance | None = None
         self.news: list[Event] | None = None
         self.recorder: Recorder | None = None
         self.due = NEVER if gated else now + self.terms.half
@@ -172,9 +170,7 @@ class Liveness:
         # Of a stall of ours in between, no more is excused than would count as silence.
         cap = LONGEST_PATIENCE * self.terms.cap
         excused = self.attention.awake(max(self._deaf_at, self.heard_at), now, cap)
-        if self._excused is not None and self._excused[0] == self.heard_at:
-            excused += self._excused[1]
-        self._excused = (self.heard_at, excused)
+        self._allow().excuse(self.heard_at, excused)
         self._deaf_at = None
         self._handed_at = LONG_AGO
         self.flight().record(now, Kind.HEARING)
@@ -184,10 +180,9 @@ class Liveness:
             self.due = now + self.terms.cap
 
     def grant(self, seconds: float, now: float) -> None:
-        """The peer says that it was stalled: be more patient by that, at most by D, for a minute; once a minute."""
+        """The peer says that it was stalled: be more patient by that, at most by D, for a minute."""
         self.flight().record(now, Kind.STALLED, seconds)
-        if self._grant is None or now >= self._grant[1]:
-            self._grant = (min(seconds, self.terms.detect), now + GRANT_LASTS)
+        self._allow().grant(min(seconds, self.terms.detect), now)
 
     # -- time
 
@@ -199,15 +194,12 @@ class Liveness:
         """The moment of :meth:`next_timer` has come or passed. Do what is needed, then read the state."""
         if now < self.due:
             return NOTHING
-        granted = 0.0
-        if self._grant is not None:
-            if now < self._grant[1]:
-                granted = self._grant[0]
-            else:
-                self._grant = None
+        granted = 0.0 if self._allowance is None else self._allowance.granted(now)
         agreed = patient(self.terms, granted, self.detector)
         silent = self._silent(now, agreed.cap)
-        self._spared(silent, agreed.detect, now)
+        fault = self.attention.fault(self.heard_at, silent, agreed.detect, now)
+        if fault is not None:
+            self._spare(fault[0], now, fault[1])
         if self.suspicion is None:
             if silent < agreed.half - EPSILON:
                 self.due = now + agreed.half - silent
@@ -215,11 +207,7 @@ class Liveness:
             self.suspicion = Suspicion()
             self._move(Input.SILENT, now)
             self.note(Suspect(now, silent))
-            stalled = self.attention.longest(self.heard_at)
-            if stalled > 0.0:
-                self.flight().record(self.attention.stalled_at, Kind.OWN_STALL, stalled)
-            if self.can_ask:
-                self.flight().record(now, Kind.CONFIRM)
+            self.flight().suspected(now, self.attention, self.heard_at, asked=self.can_ask)
             self.due = now + min(agreed.cap, max(agreed.detect - silent, 0.0))
             return ASK_AND_LOOK if self.can_ask else LOOK
         left = agreed.detect - silent
@@ -237,8 +225,7 @@ class Liveness:
 
     def stepped(self, by: float, now: float) -> None:
         """The clock on the wall was set forward by so much: a plain timer, which runs on it, has fired now."""
-        silence = now - self.heard_at
-        if silence < self.terms.detect <= silence + by and self.due != NEVER:
+        if now - self.heard_at < self.terms.detect <= now - self.heard_at + by and self.due != NEVER:
             self._spare("clock_step", now, by)
 
     def put_off(self) -> None:
@@ -247,10 +234,7 @@ class Liveness:
             self.due = max(self.due, self.heard_at + self.terms.half)
 
     def doubt(self, now: float) -> Need:
-        """Too many are due in this turn: we suspect ourselves. One more question, once per suspicion.
-
-        Returns ASK, or LOOK and JUDGE if this peer had its second chance already or cannot be asked.
-        """
+        """Too many are due in this turn: we suspect ourselves. One more question, ASK, once per suspicion; else JUDGE."""
         suspicion = self.suspicion
         if suspicion is None or suspicion.doubted or not self.can_ask:
             return JUDGE
@@ -269,11 +253,10 @@ class Liveness:
             self.flight().looked(evidence)
             suspicion.half_time = evidence
             return
-        if suspicion.undrained(evidence):
+        unread = suspicion.undrained(evidence)
+        if unread:
             self._spare("unread_input", now, 0.0)
-            self.due = now
-            return
-        if self.can_ask and suspicion.unsure(evidence):
+        if unread or (self.can_ask and suspicion.unsure(evidence)):
             self.due = now
             return
         self.flight().looked(evidence)
@@ -305,10 +288,7 @@ class Liveness:
             self.note(Left(now, detail, reason))
 
     def ended(self, ending: Ending, now: float) -> None:
-        """The transport is gone, without BYE. After a verdict or a BYE this changes nothing.
-
-        If we aborted it ourselves, that is no death of the peer.
-        """
+        """The transport is gone, without BYE. By our own abort nobody dies; after a verdict or a BYE nothing changes."""
         if ending.how == "aborted":
             self.leave("aborted", now)
             return
@@ -354,18 +334,12 @@ class Liveness:
 
     def _silent(self, now: float, cap: float) -> float:
         silent = self.attention.awake(self.heard_at, now, cap)
-        if self._excused is not None and self._excused[0] == self.heard_at:
-            silent -= self._excused[1]
-        return max(0.0, silent)
+        return silent if self._allowance is None else max(0.0, silent - self._allowance.excused(self.heard_at))
 
-    def _spared(self, silent: float, detect: float, now: float) -> None:
-        """Count a silence that a plain timer would have condemned by now, and of which a part was ours."""
-        attention = self.attention
-        silence = now - self.heard_at
-        if self.heard_at < attention.resumed_at and silence + attention.suspended >= detect > silent:
-            self._spare("suspended", now, attention.suspended)
-        elif silence >= detect > silent:
-            self._spare("local_stall", now, silence - silent)
+    def _allow(self) -> Allowance:
+        if self._allowance is None:
+            self._allowance = Allowance()
+        return self._allowance
 
     def _spare(self, reason: str, now: float, seconds: float) -> None:
         """Count it, once per silence."""

@@ -20,6 +20,7 @@ from heartbeat.liveness.events import Alive, Dead, Left, Refused, RoundTrip, Spa
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from heartbeat.liveness.attention import Attention
     from heartbeat.liveness.events import Event
     from heartbeat.liveness.evidence import Evidence
 
@@ -148,6 +149,14 @@ class Recorder:
             self.record(event.at, Kind.DEAD, event.silent)
         elif not isinstance(event, RoundTrip) and type(event) in _PLAIN:
             self.record(event.at, _PLAIN[type(event)])
+
+    def suspected(self, now: float, attention: Attention, heard_at: float, *, asked: bool) -> None:
+        """Half time: a stall of ours since the last sign of life, and the confirm question."""
+        stalled = attention.longest(heard_at)
+        if stalled > 0.0:
+            self.record(attention.stalled_at, Kind.OWN_STALL, stalled)
+        if asked:
+            self.record(now, Kind.CONFIRM)
 
     def looked(self, evidence: Evidence) -> None:
         """Write down that evidence was taken."""

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from heartbeat.liveness.detectors import MOST, PhiAccrual
 from heartbeat.liveness.events import Dead, Spared
-from heartbeat.liveness.liveness import GRANT_LASTS
+from heartbeat.liveness.allowance import GRANT_LASTS
 from heartbeat.liveness.need import JUDGE
 from heartbeat.liveness.states import State
 from heartbeat.liveness.suspicion import DRAIN_LOOKS, DRAIN_LOOKS_UNCOUNTED

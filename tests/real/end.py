@@ -96,9 +96,9 @@ class Teller(HeartbeatListener):
     def changed(self, peer: Peer, event: Event) -> None:
         # No part of the library's face: only the judge has what it saw at half time, and what it granted the peer.
         judge = peer._beats.liveness
-        suspicion, grant = judge.suspicion, judge._grant
+        suspicion, allowance = judge.suspicion, judge._allowance
         half = None if suspicion is None or suspicion.half_time is None else suspicion.half_time.as_json()
-        granted = 0.0 if grant is None or grant[1] < event.at else grant[0]
+        granted = 0.0 if allowance is None else allowance.granted(event.at)
         slow = judge.terms.answer_time(judge.rtt)
         self._tell(type(event).__name__, peer, event, half_time=half, granted=granted, slow=slow)
 

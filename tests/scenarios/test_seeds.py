@@ -1,7 +1,7 @@
 """A thousand seeds of random trouble: nobody dies who lives, and whoever ends is found in time, with the right cause.
 
 ``python -m tests.scenarios`` runs any of them by itself. Without coverage all are run; under it, which makes each
-three times as slow and reaches nothing new after a few, a tenth. ``HEARTBEAT_SEEDS`` says how many of each hundred.
+more than twice as slow, a tenth. ``HEARTBEAT_SEEDS`` says how many of each hundred.
 """
 
 from __future__ import annotations
