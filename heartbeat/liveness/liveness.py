@@ -234,7 +234,7 @@ class Liveness:
             self.due = max(self.due, self.heard_at + self.terms.half)
 
     def doubt(self, now: float) -> Need:
-        """Too many are due in this turn: we suspect ourselves. One more question, ASK, once per suspicion; else JUDGE."""
+        """Too many are due in this turn: we suspect ourselves. One more question, once per suspicion: ASK; else JUDGE."""
         suspicion = self.suspicion
         if suspicion is None or suspicion.doubted or not self.can_ask:
             return JUDGE
@@ -288,7 +288,7 @@ class Liveness:
             self.note(Left(now, detail, reason))
 
     def ended(self, ending: Ending, now: float) -> None:
-        """The transport is gone, without BYE. By our own abort nobody dies; after a verdict or a BYE nothing changes."""
+        """The transport is gone, without BYE. Our own abort is no death; after a verdict or a BYE nothing changes."""
         if ending.how == "aborted":
             self.leave("aborted", now)
             return

@@ -36,8 +36,9 @@ COUNT_BYTES: Final = 8
 class Tick(Protocol):
     """One alarm."""
 
-    armed: bool
-    """Whether it will go off."""
+    @property
+    def armed(self) -> bool:
+        """Whether it will go off."""
 
     def arm(self, delay: float) -> None:
         """Go off in ``delay`` seconds, instead of when it was armed for before. Once."""

@@ -30,6 +30,7 @@ def leftovers(reactors: Iterable[tuple[str, SimulatedReactor]], held: Iterable[o
     collected = False
     for name, reactor in reactors:
         left += [f"{name}: timer {call}" for call in reactor.getDelayedCalls()]
+        left += [f"{name}: a timerfd" for _ in reactor.ticks]
         left += [f"{name}: open {socket}" for socket in reactor.open_sockets()]
         living = reactor.watch.living()
         if living and not collected:

@@ -14,8 +14,10 @@ from twisted.internet.interfaces import IReactorTCP
 from zope.interface import implementer
 
 from heartbeat.interfaces import IClocked
+from heartbeat.net.tick import ITickSource, ReactorTick, Tick
 from heartbeat.testing.names import HostNames, NoThreads
 from heartbeat.testing.polling import PollingReactor
+from heartbeat.testing.ticks import SimulatedTick
 from heartbeat.testing.transports import SimulatedConnector, SimulatedPort, Watch
 
 if TYPE_CHECKING:
@@ -28,10 +30,11 @@ if TYPE_CHECKING:
 __all__ = ["SimulatedReactor"]
 
 
-@implementer(IClocked, IReactorTCP)
+@implementer(IClocked, IReactorTCP, ITickSource)
 class SimulatedReactor(PollingReactor):
     """The reactor of one process of a simulated host.
 
+    :ivar ticks: the timers of the simulated kernel that are armed, or may be again at once
     :ivar watch: weak references to all transports and protocols that it made
     """
 
@@ -41,6 +44,7 @@ class SimulatedReactor(PollingReactor):
         self._monotonic_timers = monotonic_timers
         self._threads = NoThreads(self)
         self.watch = Watch()
+        self.ticks: dict[SimulatedTick, None] = {}
         super().__init__(process)
         self.installNameResolver(HostNames(self, process.host))
         self.startRunning(installSignalHandlers=False)
@@ -69,6 +73,10 @@ class SimulatedReactor(PollingReactor):
         super()._moveCallLaterSooner(delayedCall)
         self._process.wake()
 
+    def heartbeat_tick(self, turn: Callable[[], None]) -> Tick:
+        """As on Linux: a timerfd, unless the application has put the timers on the monotonic clock."""
+        return ReactorTick(self, turn) if self._monotonic_timers else SimulatedTick(self, turn)
+
     def draw(self) -> float:
         """Chance that can be repeated: 0 ≤ x < 1, from the seed of the network."""
         return self._process.host.network.draw()
@@ -81,15 +89,26 @@ class SimulatedReactor(PollingReactor):
         if not self.running and self._process.alive:
             self._process.host.crash()
 
+    def poll(self) -> None:
+        """The timers of the kernel that have expired, and then the sockets."""
+        for tick in tuple(self.ticks):
+            tick.poll()
+        super().poll()
+
     def sleep(self) -> float | None:
         """Seconds until the next timer, 0 if there is something to do, None if nothing is awaited."""
-        return 0.0 if self.threadCallQueue or self._poller.pending() else self.timeout()
+        if self.threadCallQueue or self._poller.pending():
+            return 0.0
+        waits = [tick.left() for tick in self.ticks if tick.armed]
+        timers = self.timeout()
+        return min(waits, default=None) if timers is None else min([timers, *waits])
 
     def end(self) -> None:
         """The process was killed: nothing of it runs any more."""
         for call in self.getDelayedCalls():
             call.cancel()
         self.threadCallQueue.clear()
+        self.ticks.clear()
         self._poller.clear()
         self.watch.clear()
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from heartbeat.liveness.allowance import GRANT_LASTS
 from heartbeat.liveness.detectors import MOST, PhiAccrual
 from heartbeat.liveness.events import Dead, Spared
-from heartbeat.liveness.allowance import GRANT_LASTS
 from heartbeat.liveness.need import JUDGE
 from heartbeat.liveness.states import State
 from heartbeat.liveness.suspicion import DRAIN_LOOKS, DRAIN_LOOKS_UNCOUNTED

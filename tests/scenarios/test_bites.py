@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.scenarios.mutations import MUTATIONS
 from tests.scenarios.world import run_seed
 
-#: Seeds that need each protection, as was found by trying the first 200. A change of the product may shift what a seed draws,
-#: so that a few of them come to need it no more; half of them must.
+#: Seeds that need each protection, as was found by trying the first 200. A change of the product may shift what a seed
+#: draws, so that a few of them come to need it no more; half of them must.
 BITTEN: Final = {
     "no drain": (2, 4, 9, 12, 13, 15, 92, 148),
     "no attentive clock": (20, 45, 50, 53, 64, 67, 91, 136),
