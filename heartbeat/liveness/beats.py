@@ -65,8 +65,8 @@ class Beats:
     """
 
     __slots__ = (
-        "_adaptive", "_ask_due", "_base", "_draw", "_from", "_loss", "_rtt_counts", "_sent", "_unsampled", "_watched",
-        "first", "floor", "interval", "liveness", "number", "rtt", "tally", "wants_round_trips",
+        "_adaptive", "_ask_due", "_base", "_draw", "_from", "_loss", "_rtt_counts", "_sent", "_unhanded", "_unsampled",
+        "_watched", "first", "floor", "interval", "liveness", "number", "rtt", "tally", "wants_round_trips",
     )  # fmt: skip
 
     def __init__(
@@ -102,6 +102,7 @@ class Beats:
         self._rtt_counts = rtt_counts
         self.first = 0
         self._sent = NONE_OPEN  # when each question from first on was put
+        self._unhanded = 0  # the first question that the kernel does not have, while there is one
         self._unsampled = -1  # questions up to this one waited in user space: their round trip is not the path's
         self._watched: set[int] | None = None
         self._from = now  # since when an unanswered question counts
@@ -143,6 +144,8 @@ class Beats:
 
     def asked(self, now: float) -> None:
         """The question :attr:`number` was written. Call :meth:`handed_over` when the kernel has it."""
+        if not self.liveness.asking:
+            self._unhanded = self.number
         if self._sent:
             self._sent.append(now)
         else:
@@ -154,8 +157,10 @@ class Beats:
     def handed_over(self, now: float) -> None:
         """The kernel has every byte written so far."""
         if self.liveness.asking:
-            if self._sent and now - self._sent[-1] > PROMPT:
-                self._unsampled = self.number - 1
+            number, first = max(self._unhanded, self.first), self.first
+            while number < self.number and now - self._sent[number - first] > PROMPT:
+                self._unsampled = number  # it waited here: its round trip is not the path's
+                number += 1
             self.liveness.handed_over(now)
 
     def answered(self, number: int, now: float, arrived: float | None = None) -> bool:

@@ -234,7 +234,7 @@ class Liveness:
             self.due = max(self.due, self.heard_at + self.terms.half)
 
     def doubt(self, now: float) -> Need:
-        """Too many are due in this turn: we suspect ourselves. One more question, once per suspicion: ASK; else JUDGE."""
+        """Too many are due in this turn: we suspect ourselves. ASK once more, once per suspicion; else JUDGE."""
         suspicion = self.suspicion
         if suspicion is None or suspicion.doubted or not self.can_ask:
             return JUDGE

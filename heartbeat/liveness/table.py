@@ -271,6 +271,8 @@ def provoked(case: Case) -> bool:
         return False
     rtt = tcp.min_rtt if tcp.min_rtt is not None else tcp.rtt or 0.0
     if case.last.in_flight != 0:
+        if tcp.last_data_recv is not None and tcp.last_data_recv - tcp.last_data_sent <= 2 * TICK:
+            return False  # it was our answer to what had just come: whoever sent that was there a moment ago
         return rtt - TICK <= tcp.last_data_sent <= ABOUT_ONE * rtt + TICK
     if tcp.ato is None or tcp.last_data_recv is None:
         return False

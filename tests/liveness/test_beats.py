@@ -234,6 +234,28 @@ class SampleTests(TimedTestCase):
         self.asker.beats.answered(number, self.asker.now)
         self.assert_near(self.rtt.last or 0.0, 0.1)
 
+    def test_each_by_its_own_delay(self) -> None:
+        """Of two that are handed over together the older waited, as in a stall between them; the younger did not."""
+        self.asker.prompt = False
+        older = self.asker.ask()
+        self.asker.to(START + 3.0)
+        younger = self.asker.ask()
+        self.asker.beats.handed_over(self.asker.now)
+        self.asker.to(START + 3.2)
+        self.asker.beats.answered(older, self.asker.now)
+        self.assertIsNone(self.rtt.last)
+        self.asker.beats.answered(younger, self.asker.now)
+        self.assert_near(self.rtt.last or 0.0, 0.2)
+
+    def test_those_that_the_kernel_had_before(self) -> None:
+        """A hand-over says nothing of a question that is on its way already: its long round trip is the path's."""
+        first = self.asker.ask()
+        self.asker.to(START + 0.5)
+        self.asker.ask()
+        self.asker.to(START + 0.7)
+        self.asker.beats.answered(first, self.asker.now)
+        self.assert_near(self.rtt.last or 0.0, 0.7)
+
     def test_two_turns_are_no_delay(self) -> None:
         """A link that cannot say when the kernel has it says so two turns later; its round trips count."""
         self.asker.prompt = False

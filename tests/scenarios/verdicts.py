@@ -198,4 +198,5 @@ class Verdicts:
         sign = plan.one_way + ALLOWANCE
         if how in ("one_way_in", "one_way_out"):  # one direction still works for a while, until its answers are missed
             return sign + 2 * plan.interval + 1.0 + 4 * plan.one_way
-        return sign + (2.5 * plan.interval if how == "nat_lost" else 0.0)
+        # A mapping is lost in the first gap that is long enough, which the two ends' own beats leave sooner or later.
+        return sign + (4.0 * plan.interval if how == "nat_lost" else 0.0)
