@@ -66,7 +66,7 @@ class Liveness:
     """
 
     __slots__ = (
-        "_allowance", "_deaf_at", "_handed_at", "_spared_for", "asking", "attention",
+        "_allowance", "_deaf", "_handed_at", "_spared_for", "asking", "attention",
         "can_ask", "cause", "detector", "due", "evidence", "heard_at", "news", "recorder", "rtt", "since", "state",
         "stuck", "suspicion", "terms",
     )  # fmt: skip
@@ -97,7 +97,7 @@ class Liveness:
         self.asking = False
         self._handed_at = LONG_AGO
         self._spared_for = LONG_AGO
-        self._deaf_at: float | None = None
+        self._deaf: tuple[float, float] | None = None  # since when, and the silence before
         self._allowance: Allowance | None = None
         self.news: list[Event] | None = None
         self.recorder: Recorder | None = None
@@ -132,7 +132,7 @@ class Liveness:
         """The suspicion was wrong: a sign of life came."""
         self.suspicion = None
         self._move(Input.HEARD_STUCK if self.stuck else Input.HEARD, now)
-        if self._deaf_at is None:
+        if self._deaf is None:
             self.due = now + self.terms.half
         self.note(Stuck(now) if self.stuck else Alive(now))
 
@@ -158,20 +158,18 @@ class Liveness:
 
     def deaf(self, now: float) -> None:
         """We stopped reading on purpose: silence does not count until :meth:`hearing`."""
-        if self._deaf_at is None and self.state not in FINAL:
-            self._deaf_at = now
+        if self._deaf is None and self.state not in FINAL:
+            self._deaf = (now, self._silent(now, self.terms.cap))
             self.due = NEVER
             self.flight().record(now, Kind.DEAF)
 
     def hearing(self, now: float) -> None:
         """We read again. Questions put before do not count any more: their answers may still be unread."""
-        if self._deaf_at is None:
+        if self._deaf is None:
             return
-        # Of a stall of ours in between, no more is excused than would count as silence.
-        cap = LONGEST_PATIENCE * self.terms.cap
-        excused = self.attention.awake(max(self._deaf_at, self.heard_at), now, cap)
-        self._allow().excuse(self.heard_at, excused)
-        self._deaf_at = None
+        since, before = self._deaf
+        self._allow().read_again(self.heard_at, before if self.heard_at < since else 0.0, now)
+        self._deaf = None
         self._handed_at = LONG_AGO
         self.flight().record(now, Kind.HEARING)
         if self.detector is not None:
@@ -333,8 +331,10 @@ class Liveness:
                 self.due = NEVER
 
     def _silent(self, now: float, cap: float) -> float:
-        silent = self.attention.awake(self.heard_at, now, cap)
-        return silent if self._allowance is None else max(0.0, silent - self._allowance.excused(self.heard_at))
+        if self._allowance is None:
+            return self.attention.awake(self.heard_at, now, cap)
+        before, since = self._allowance.counted(self.heard_at)
+        return before + self.attention.awake(since, now, cap)
 
     def _allow(self) -> Allowance:
         if self._allowance is None:

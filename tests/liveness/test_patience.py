@@ -297,6 +297,16 @@ class DeafTests(TimedTestCase):
         judge.hearing(loop.now)
         self.assert_near(died_after(loop), D, within=CAP)
 
+    def test_many_stalls_in_one_pause(self) -> None:
+        """Behind the pause a silent peer has its time, and no more, however often we were stalled in it."""
+        loop, judge = watched()
+        judge.deaf(loop.now)
+        for _ in range(8):
+            loop.stall(3.0)
+            loop.sleep(0.1)
+        judge.hearing(loop.now)
+        self.assertLessEqual(died_after(loop), D + 0.1)
+
     def test_a_stall_meanwhile_is_not_excused_twice(self) -> None:
         """A stall counts for a cap at most already: a silent peer is not waited for once more for as long."""
         loop, judge = watched()
