@@ -31,6 +31,8 @@ SLOT: Final = 0.02
 SLOTS: Final = 512
 MASK: Final = SLOTS - 1
 PER_SECOND: Final = 1.0 / SLOT
+#: A wait shorter than this may be none to a clock that shows the years since 1970, and would be waited for for ever.
+RESOLUTION: Final = 1e-6
 #: What one clock gains on another between two wakes without having been set: adjtime(3) makes 5 ms of 10 s.
 DRIFT: Final = 0.05
 
@@ -62,8 +64,8 @@ class Wheel:
     """
 
     __slots__ = (
-        "__weakref__", "_alarm", "_armed", "_behind_boot", "_behind_wall", "_reactor", "_slots", "_tick", "_turning",
-        "attention", "clocks", "judging", "lag", "seconds", "turns", "watched",
+        "__weakref__", "_alarm", "_armed", "_behind_boot", "_behind_wall", "_reactor", "_sitting", "_slots", "_tick",
+        "_turning", "attention", "clocks", "judging", "lag", "seconds", "turns", "watched",
     )  # fmt: skip
 
     def __init__(self, reactor: Any, clocks: Clocks) -> None:
@@ -77,6 +79,7 @@ class Wheel:
         self.judging: list[Any] = []
         self.watched = 0
         self._slots: list[list[Any]] = [[] for _ in range(SLOTS)]
+        self._sitting = 0  # how many there are in all slots
         self._tick = int(now * PER_SECOND)  # the last slot that was emptied
         self._alarm: Tick = tick_for(reactor, self._turn)
         self._armed = -1  # the slot that the alarm is for
@@ -100,6 +103,7 @@ class Wheel:
         spoke.tick = tick
         spoke.place = len(slot)
         slot.append(spoke)
+        self._sitting += 1
         if not self._turning and (not self._alarm.armed or tick < self._armed):
             self._arm(tick)
 
@@ -108,7 +112,7 @@ class Wheel:
         if spoke.tick < 0:
             return
         self._take_out(spoke)
-        if not self._turning and self._next() is None:
+        if not self._sitting and not self._turning:
             self._alarm.stop()
 
     def _take_out(self, spoke: Spoke) -> None:
@@ -117,6 +121,7 @@ class Wheel:
         if not any(slot):
             slot.clear()  # a slot with nobody in it must not be waited for
         spoke.tick = -1
+        self._sitting -= 1
 
     def _next(self) -> int | None:
         slots, first = self._slots, self._tick + 1
@@ -139,7 +144,8 @@ class Wheel:
         at = tick * SLOT
         self._armed = tick
         self.attention.expect(at)
-        self._alarm.arm(max(0.0, at - self.seconds()))
+        delay = at - self.seconds()
+        self._alarm.arm(max(delay, RESOLUTION) if delay > 0.0 else 0.0)
 
     def _turn(self) -> None:
         now = self.seconds()
@@ -199,6 +205,7 @@ class Wheel:
                 if spoke is None:
                     continue
                 spoke.tick = -1
+                self._sitting -= 1
                 try:
                     at = spoke.wake(now)
                 except Exception:  # noqa: BLE001  one connection's defect must not cost the others their judge

@@ -95,6 +95,20 @@ class IdleTests(PulseCase):
         self.assertEqual(self.decisions, [])
         pulse.stop()
 
+    def test_alone_and_paused(self) -> None:
+        """While it is deaf nobody sits in the wheel, which sleeps: what is silent then counts, and only that."""
+        judge, pulse = self.idle()
+        pulse.start()
+        self.advance(0.2)
+        judge.deaf(self.clock.seconds())
+        self.advance(20.0)
+        judge.hearing(self.clock.seconds())
+        pulse.attend(self.clock.seconds())
+        again = self.clock.seconds()
+        self.advance(5.0)
+        self.assertEqual(len(self.decisions), 1)
+        self.assertApproximates(self.decisions[0] - again, DETECT - 0.2, LATE)
+
     def test_our_own_stall(self) -> None:
         """Seconds in which the loop stood still are not silence."""
         _, pulse = self.idle()
