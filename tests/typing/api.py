@@ -30,6 +30,7 @@ from heartbeat import (
     Dropped,
     Event,
     Evidence,
+    Explained,
     HeartbeatConfig,
     HeartbeatError,
     HeartbeatListener,
@@ -86,6 +87,8 @@ class Board(HeartbeatListener):
                 assert_type((reason, seconds), tuple[str, float])
             case Synced(report=report):
                 assert_type(report, Report)
+            case Explained(cause=cause, was=was):
+                assert_type((cause, was), tuple[str, str])
             case Dropped(count=count):
                 assert_type(count, int)
             case Alive() | Stuck():
