@@ -13,6 +13,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from heartbeat import State
+from heartbeat.errors import PingLost
 from heartbeat.net import Deadline
 from tests.environment import CHECKOUT
 
@@ -98,3 +100,53 @@ class TimeoutMixinTests(SynchronousTestCase):
         self.assertTrue(transport.disconnected)
         chat.connectionLost()
         self.assertEqual(clock.getDelayedCalls(), [])
+
+
+class AdaptersTests(SynchronousTestCase):
+    """docs/howto/adapters.md."""
+
+    def setUp(self) -> None:
+        """The examples."""
+        self.module: Any = example("adapters")
+
+    def test_in_the_class(self) -> None:
+        """A worker has a heartbeat for as long as it is connected, and gives a reason back."""
+        worker = self.module.Worker()
+        worker.makeConnection(StringTransport())
+        self.assertIs(worker.heartbeat.heartbeat.state, State.ALIVE)
+        worker.connectionLost(Failure(ConnectionDone()))
+        self.assertIs(worker.heartbeat.heartbeat.state, State.LEFT)
+
+    def test_from_outside(self) -> None:
+        """A chat that knows nothing of it is watched."""
+        chat = self.module.chats.buildProtocol(None)
+        chat.makeConnection(StringTransport())
+        self.assertIs(chat.heartbeat.heartbeat.state, State.ALIVE)
+        chat.connectionLost(Failure(ConnectionDone()))
+        self.assertIs(chat.heartbeat.heartbeat.state, State.LEFT)
+
+    def test_a_framing_of_ones_own(self) -> None:
+        """It asks where that is possible, and any answer counts."""
+
+        class Redis:
+            """A client."""
+
+            subscribed = False
+            transport = StringTransport()
+
+            def __init__(self) -> None:
+                self.sent: list[Deferred[str]] = []
+
+            def sendCommand(self, command: bytes) -> Deferred[str]:
+                """It will be answered."""
+                self.sent.append(Deferred())
+                return self.sent[-1]
+
+        client = Redis()
+        heartbeat = self.module.RedisHeartbeat(client, self.module.CONFIG).start()
+        pinged = heartbeat.heartbeat.ping()
+        client.sent[0].errback(Failure(RuntimeError("LOADING")))
+        self.assertGreaterEqual(self.successResultOf(pinged), 0.0)
+        client.subscribed = True
+        self.assertIsInstance(self.failureResultOf(heartbeat.heartbeat.ping()).value, PingLost)
+        heartbeat.stop(Failure(ConnectionDone()))
