@@ -1,5 +1,7 @@
 """Heartbeats in framings that exist: in the class, from outside, and in a framing of one's own."""
 
+from __future__ import annotations
+
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.protocols.amp import AMP
 from twisted.protocols.basic import LineReceiver
