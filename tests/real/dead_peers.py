@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import trustme
 
@@ -41,6 +41,9 @@ _CALM: Final = 1.2
 _SPREAD: Final = 2.0
 #: Seconds above the bound after which what was not found counts as never found.
 _GRACE: Final = 1.0
+#: An outage is healed so many seconds, and two and a half bounds, after it began. Who is back within 2 s of the verdict
+#: was hardly kept away by the path; an acceptor, whose verdict may be D older, allows D more.
+_OUTAGE: Final = 2.5
 
 
 class Stage:
@@ -104,17 +107,21 @@ class Stage:
         return all(len(ends[place].told("Dead")) >= len(self.names) for place in self.fault.causes)
 
     def meet_again(self) -> None:
-        """Start who is gone, and wait until the others have met it; where that makes their records exact."""
-        if self.fault.lasts:
-            time.sleep(max(0.0, self._done + self.fault.lasts - time.monotonic()))
-            self.fault.heal(self)
-        if self.fault.restarts == "server":
+        """Mend what is broken, start who is gone, and wait until the others have met it: that makes records exact."""
+        fault = self.fault
+        if fault.heals:
+            time.sleep(max(0.0, self._done + _OUTAGE + 2.5 * self.bound - time.monotonic()))
+            fault.heal(self)
+        if fault.restarts == "server":
             self.open_server()
-        elif self.fault.restarts == "client":
+        elif fault.restarts == "client":
             self.open_client()
-            self.ready()
+        self.ready()
+        if fault.restarts == "client":
             self.connect()
-        for place in self.fault.later:
+        elif fault.restarts or fault.heals:
+            self.client.tell("again")  # after some failures its next attempt may be half a minute away
+        for place in fault.later:
             self._wait_for_all(self._ends()[place])
             self._ends()[place].tell("records")
 
@@ -148,7 +155,7 @@ class Stage:
     def _finding(self, place: Place, end: EndProcess, name: str) -> Finding:
         told = dict(next((line for line in end.told("Dead") if line["peer"] == name), {}))
         late = sum(seconds for at, seconds in told.pop("late", ()) if at >= self._began)
-        suspected = next((line for line in reversed(end.told("Suspect")) if line["peer"] == name), {})
+        suspected: dict[str, Any] = next((line for line in reversed(end.told("Suspect")) if line["peer"] == name), {})
         told["half_time"] = suspected.get("half_time")
         late += suspected.get("granted", 0.0)
         soon = told.get("now", self._began) < self._began
@@ -202,7 +209,7 @@ def run(seed: int, faults: Iterable[str] = FAULTS, connections: int = 4, interva
         _happen(stages, draw)
         for stage in stages:
             poll(stage.over, 2 * (stage.bound + _GRACE), f"{stage.fault.name}: the end of it")
-        for stage in sorted(stages, key=lambda stage: stage.fault.lasts):
+        for stage in sorted((one for one in stages if one.fault.later), key=lambda one: one.fault.heals):
             stage.meet_again()
         reports += [stage.report() for stage in stages]
     return reports

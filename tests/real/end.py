@@ -3,8 +3,8 @@
 ``python -m tests.real.end '{"role": "server", ...}'``: the members are those of an
 :class:`~tests.real.endprocess.Order`. Each line has
 ``what`` and ``now``, seconds of CLOCK_MONOTONIC, which is one clock for all namespaces of a machine. Words that it
-reads line by line make it do something: ``connect``, ``flood``,
-``abort``, ``records``. It ends when its input ends, and with its parent.
+reads line by line make it do something: ``connect``, ``again``,
+``flood``, ``abort``, ``records``. It ends when its input ends, and with its parent.
 """
 
 from __future__ import annotations
@@ -178,6 +178,7 @@ def serve(order: Order, config: HeartbeatConfig, lateness: Lateness) -> dict[str
 def prepare(order: Order, config: HeartbeatConfig, lateness: Lateness) -> dict[str, Callable[[], None]]:
     """Be the connecting end, at the word: then no other process is starting any more, and all have time to run."""
     applications: list[Any] = []
+    services: list[HeartbeatClientService] = []
     board = Board(lateness, order.names)
 
     def connect() -> None:
@@ -195,13 +196,21 @@ def prepare(order: Order, config: HeartbeatConfig, lateness: Lateness) -> dict[s
             connecting: Any = heartbeat_client(endpoint, own, listener).connect(Factory.forProtocol(Idle))
             connecting.addCallbacks(applications.append, log.err)
         else:
-            HeartbeatClientService([endpoint], own, listener).startService()
+            services.append(HeartbeatClientService([endpoint], own, listener))
+            services[-1].startService()
+
+    def restart(service: HeartbeatClientService) -> None:
+        service.stopService().addCallback(lambda _: service.startService())
+
+    def again() -> None:
+        for one in services:
+            restart(one)
 
     def flood() -> None:
         for one in applications:
             one.transport.write(FLOOD)
 
-    return {"connect": connect, "flood": flood, "records": board.tell}
+    return {"connect": connect, "again": again, "flood": flood, "records": board.tell}
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ class End(Protocol):
         """Send it a signal."""
 
     def tell(self, word: str) -> None:
-        """Have it do something: ``flood`` (write more than the other end takes), ``abort`` (reset all)."""
+        """Have it do something: ``flood`` (write more than the other end takes), ``abort`` (reset all) ..."""
 
 
 class Scene(Protocol):
@@ -54,7 +54,7 @@ class Fault:
     :cvar causes: what each end that can see it must say: the top-level causes that are right. An end that is not
         named is the one that stands still, is gone, or did it
     :cvar later: what the record of each end must say when the two have met again
-    :cvar lasts: seconds from the fault until it is healed, 0.0: it never is
+    :cvar heals: it is healed, long after the verdict
     :cvar restarts: who is started again, so that they can
     :cvar at_once: it needs no silence to be found: the bound is a tenth of a second, not the detection time
     :cvar nat: the router translates addresses
@@ -65,7 +65,7 @@ class Fault:
     name: ClassVar[str]
     causes: ClassVar[Mapping[Place, frozenset[str]]]
     later: ClassVar[Mapping[Place, frozenset[str]]] = {}
-    lasts: ClassVar[float] = 0.0
+    heals: ClassVar[bool] = False
     restarts: ClassVar[Place | None] = None
     at_once: ClassVar[bool] = False
     nat: ClassVar[bool] = False
@@ -80,7 +80,7 @@ class Fault:
         raise NotImplementedError
 
     def heal(self, scene: Scene) -> None:
-        """As if nothing had been, :attr:`lasts` seconds after the beginning. Raises Unmakable."""
+        """As if nothing had been. Raises Unmakable."""
 
     def right(self, place: Place, evidence: Mapping[str, Any]) -> frozenset[str]:
         """What is right for this end to say; what it saw matters where it could not see everything."""
@@ -163,7 +163,7 @@ class DroppedBoth(Fault):
     name = "dropped, both ways"
     causes = _says(client="path_dead", server="path_dead")
     later = _says(client="path_dead", server="path_dead")
-    lasts = 6.0
+    heals = True
 
     def begin(self, scene: Scene) -> None:
         scene.topology.run("router", *_FORWARD, "-j", "DROP")
