@@ -206,6 +206,8 @@ class Beats:
             self._loss.settle(1, index, now)
         if arrived is None and now <= liveness.attention.fresh_until:
             arrived = now
+        if liveness.asking and number >= self._unhanded and now - at > PROMPT:
+            arrived = None  # when it left nobody has told yet, and it did not leave at once
         if arrived is not None and number > self._unsampled:
             seconds = max(0.0, arrived - at)
             self.rtt.sample(seconds)

@@ -247,6 +247,14 @@ class SampleTests(TimedTestCase):
         self.asker.beats.answered(younger, self.asker.now)
         self.assert_near(self.rtt.last or 0.0, 0.2)
 
+    def test_answered_before_its_delay_is_known(self) -> None:
+        """An answer that is read before anybody tells when the question left says nothing if that took its time."""
+        self.asker.prompt = False
+        number = self.asker.ask()
+        self.asker.to(START + 3.2)
+        self.asker.beats.answered(number, self.asker.now)
+        self.assertIsNone(self.rtt.last)
+
     def test_those_that_the_kernel_had_before(self) -> None:
         """A hand-over says nothing of a question that is on its way already: its long round trip is the path's."""
         first = self.asker.ask()
