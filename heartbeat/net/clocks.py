@@ -23,9 +23,10 @@ class Clocks:
     :ivar wall: seconds since the epoch
     :ivar draw: gives 0 ≤ x < 1
     :ivar boot: monotonic seconds that go on while the machine is suspended; None where there is no such clock
+    :ivar alike: all of them run at the same speed, so that one that was set can be told
     """
 
-    __slots__ = ("boot", "draw", "seconds", "wall")
+    __slots__ = ("alike", "boot", "draw", "seconds", "wall")
 
     def __init__(
         self,
@@ -33,11 +34,14 @@ class Clocks:
         wall: Callable[[], float],
         draw: Callable[[], float] = random.random,
         boot: Callable[[], float] | None = None,
+        *,
+        alike: bool = True,
     ) -> None:
         self.seconds = seconds
         self.wall = wall
         self.draw = draw
         self.boot = boot
+        self.alike = alike
 
 
 def clocks_for(reactor: Any, seconds: Callable[[], float] | None = None) -> Clocks:
@@ -46,10 +50,10 @@ def clocks_for(reactor: Any, seconds: Callable[[], float] | None = None) -> Cloc
     :param seconds: overrides the monotonic one
     """
     if IClocked.providedBy(reactor):
-        return Clocks(seconds or reactor.monotonic, reactor.wall, reactor.draw)
+        return Clocks(seconds or reactor.monotonic, reactor.wall, reactor.draw, alike=seconds is None)
     if isinstance(reactor, Clock):
-        return Clocks(seconds or reactor.seconds, reactor.seconds)
-    return Clocks(seconds or time.monotonic, time.time, boot=_boot if seconds is None else None)
+        return Clocks(seconds or reactor.seconds, reactor.seconds, alike=seconds is None)
+    return Clocks(seconds or time.monotonic, time.time, boot=_boot, alike=seconds is None)
 
 
 # CLOCK_MONOTONIC stands still while the machine is suspended, this one does not (Linux; clock_gettime(2)).

@@ -180,6 +180,8 @@ class Wheel:
     def _look_at_clocks(self, now: float) -> tuple[float, float]:
         """How long the machine was suspended since the last look, and how far its wall clock was set forward."""
         clocks = self.clocks
+        if not clocks.alike:
+            return 0.0, 0.0
         wall = clocks.wall() - now
         boot = 0.0 if clocks.boot is None else clocks.boot() - now
         suspended, stepped = boot - self._behind_boot, wall - self._behind_wall

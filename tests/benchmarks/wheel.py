@@ -83,6 +83,9 @@ class WheelPeer:
         self.beats += 1
         return now + next(self._waits)
 
+    def stepped(self, by: float, now: float) -> None:
+        """No clock is set here."""
+
 
 @dataclass
 class Report:

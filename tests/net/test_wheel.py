@@ -289,6 +289,14 @@ class ClockTests(SynchronousTestCase):
         self.assertEqual((len(late.woken), late.steps), (1, []))
         self.assertLess(self.wheel.attention.resumed_at, 0.0)
 
+    def test_a_clock_of_ones_own(self) -> None:
+        """Where the application gave the clock that judges, what the others do says nothing about it."""
+        wheel = wheel_for(reactor := Clock(), lambda: reactor.seconds() / 10)
+        wheel.put(slow := Sleeper(0.1, 0.2), 0.1)
+        reactor.pump([0.05] * 60)
+        self.assertEqual((len(slow.woken), slow.steps), (2, []))
+        self.assertLess(wheel.attention.resumed_at, 0.0)
+
     def test_suspended(self) -> None:
         """The boot clock went on without ours: that is no step of the wall clock, though it went on, too."""
         self.asleep = 7200.0
