@@ -44,11 +44,15 @@ class InOrder(FramingHeartbeat):
         self.question = question
         self._answer = answer
         self._swallow = swallow and answer is not None
-        self._asked: deque[int] = deque()
+        self._asked: deque[int] = deque()  # no more than may be open: MOST_OUTSTANDING of the judge
 
     def put(self, number: int) -> None:
         """The question was written: its answer is expected behind those of the others."""
         self._asked.append(number)
+
+    def forget(self) -> None:
+        """The answers of the questions so far may have passed unseen: what comes from now on answers later ones."""
+        self._asked.clear()
 
     def came(self, unit: bytes) -> bool:
         """A whole unit was read. True: it is an answer that the application is not to see."""

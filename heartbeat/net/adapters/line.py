@@ -40,6 +40,7 @@ class LineHeartbeat(InOrder):
                 line(received)
 
         def raw_received(received: bytes) -> None:
+            self.forget()
             self.heard()
             if raw is not None:
                 raw(received)

@@ -101,6 +101,20 @@ class LineTests(LineCase):
         self.net.run(1.0)
         self.assertIs(mine.heartbeat.heartbeat.state, State.ALIVE)
 
+    def test_an_answer_in_raw_mode(self) -> None:
+        """One that was read as raw data is answered by no later line: round trips are those of their own questions."""
+        mine, _ = self.talk(question=b"NOOP", answer=b"250")
+        self.net.run(2.2)
+        asked = mine.heartbeat.heartbeat.peer.tally.pings_out
+        self.net.run_until(lambda: mine.heartbeat.heartbeat.peer.tally.pings_out > asked, 5.0)
+        mine.setRawMode()
+        self.net.run(0.3)
+        mine.setLineMode()
+        self.net.run(10.0)
+        self.assertIn(b"250 ok", mine.raw)
+        self.assertLess(mine.heartbeat.heartbeat.rtt.p95, 0.1)
+        self.assertLess(mine.heartbeat.heartbeat.rtt.smoothed, 0.1)
+
     def test_our_own_stall(self) -> None:
         """Kills nobody."""
         mine, _ = self.talk(question=b"NOOP", answer=b"250")

@@ -63,6 +63,15 @@ class LifeTests(PBCase):
             self.assertGreater(one.heartbeat.heartbeat.peer.tally.acks_in, 15)
         self.assertEqual(self.add(mine), 5)
 
+    def test_any_message_is_life(self) -> None:
+        """A call of the peer's is a sign of life."""
+        mine, theirs = self.brokers(both=False)
+        self.net.run(1.2)
+        heard = mine.heartbeat.heartbeat.peer.heard_at
+        theirs.remoteForName("nobody").callRemote("anything").addErrback(lambda failure: None)
+        self.net.run(0.05)
+        self.assertGreater(mine.heartbeat.heartbeat.peer.heard_at, heard)
+
     def test_our_own_stall(self) -> None:
         """It kills nobody."""
         mine, _ = self.brokers(both=False)
