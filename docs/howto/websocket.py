@@ -24,11 +24,15 @@ class Plain:
 
     transport: WebSocketTransport
 
+    def __init__(self) -> None:
+        self.opened: Deferred[None] = Deferred()
+        self.closed: Deferred[None] = Deferred()
+
     def negotiationStarted(self, transport: WebSocketTransport) -> None:
         self.transport = transport
 
     def negotiationFinished(self) -> None:
-        print("open")
+        self.opened.callback(None)
 
     def pongReceived(self, payload: bytes) -> None:
         """Answers to PINGs of ours, not to those of the heartbeat."""
@@ -42,6 +46,7 @@ class Plain:
     def connectionLost(self, reason: Failure) -> None:
         cause = reason.value.cause if isinstance(reason.value, UnresponsiveConnection) else None
         print("lost:", cause or reason.getErrorMessage())
+        self.closed.callback(None)
 
 
 class Watched(Plain):
@@ -56,8 +61,12 @@ class Watched(Plain):
 
 
 class Servers:
+    def __init__(self) -> None:
+        self.built: list[Watched] = []
+
     def buildProtocol(self, request: Request) -> Watched:
-        return Watched()
+        self.built.append(Watched())
+        return self.built[-1]
 
 
 class Clients:
@@ -65,9 +74,9 @@ class Clients:
         return Plain()
 
 
-def site() -> Site:
+def site(servers: Servers) -> Site:
     root = Resource()
-    root.putChild(b"chat", WebSocketResource(Servers()))
+    root.putChild(b"chat", WebSocketResource(servers))
     return Site(root)
 
 
@@ -75,14 +84,19 @@ async def connect(url: str) -> Any:
     """A client, open within ten seconds; ``client.heartbeat.heartbeat`` is the handle."""
     endpoint = WebSocketClientEndpoint.new(reactor, url)
     opened = Deferred.fromCoroutine(endpoint.connect(WebSocketHeartbeat.factory(Clients(), CONFIG)))
-    return await Deadline(10.0).watch(opened, "the WebSocket")
+    client = await Deadline(10.0).watch(opened, "the WebSocket")
+    await client.opened  # which is a moment later; no PING goes out before
+    return client
 
 
 async def main() -> None:
-    port = reactor.listenTCP(0, site(), interface="127.0.0.1")
+    servers = Servers()
+    port = reactor.listenTCP(0, site(servers), interface="127.0.0.1")
     client = await connect(f"ws://127.0.0.1:{port.getHost().port}/chat")
     print(f"round trip: {await client.heartbeat.heartbeat.ping() * 1000:.1f} ms")
     client.transport.loseConnection()
+    await client.closed
+    await servers.built[0].closed
     await port.stopListening()
 
 

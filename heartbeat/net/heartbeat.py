@@ -9,9 +9,10 @@ from weakref import WeakSet
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
-from heartbeat.errors import DeadlineExpired, NotConnected, PingLost
+from heartbeat.errors import NotConnected, PingLost
 from heartbeat.liveness.events import Dead, Dropped, Event, Left, Refused, RoundTrip
 from heartbeat.liveness.states import FINAL, State
+from heartbeat.net.deadline import Deadline
 from heartbeat.session.source import ConfigSource
 
 if TYPE_CHECKING:
@@ -92,9 +93,7 @@ class Heartbeat:
         if subject.ask(subject.seconds()) is None:
             del self._pings[number]
             return fail(PingLost("not put: this connection cannot carry a question now"))
-        if timeout is not None:
-            waiting.addTimeout(timeout, self._reactor, lambda _, seconds: _failed_with(seconds))
-        return waiting
+        return waiting if timeout is None else Deadline(timeout, self._reactor).watch(waiting, "ping")
 
     def when_alive(self) -> Deferred[Heartbeat]:
         """Fires with this handle when the gate is open; fails with the reason if it never opens."""
@@ -239,7 +238,3 @@ class EventStream:
         finally:
             if not self._waiting:
                 self._readers.discard(self)
-
-
-def _failed_with(seconds: float) -> Any:
-    raise DeadlineExpired(f"no answer within {seconds:g} s; the connection goes on")

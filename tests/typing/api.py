@@ -66,7 +66,9 @@ from heartbeat.net import (
     heartbeat_factory,
     heartbeat_server,
 )
+from heartbeat.net.adapters.autobahn import AutobahnHeartbeat
 from heartbeat.net.adapters.timeout import TimeoutMixin
+from heartbeat.net.adapters.websocket import WebSocketHeartbeat
 from heartbeat.testing import Delay, Loss, OneWay, SilentDrop, SimulatedNetwork
 
 
@@ -272,3 +274,15 @@ class Quiet(Protocol, TimeoutMixin):
         assert_type(self.timeout_cause, str | None)
         assert_type(self.timeout_evidence, Evidence | None)
         super().timeoutConnection()
+
+
+def sockets(chat: object, transport: object, factory: IProtocolFactory, lost: Failure) -> None:
+    """WebSockets, in the class and from outside."""
+    twisted = WebSocketHeartbeat(chat, settings(), transport=transport, listener=Board()).start()
+    assert_type(twisted, WebSocketHeartbeat)
+    assert_type(twisted.heartbeat, Heartbeat)
+    assert_type(twisted.stop(lost), Failure)
+    made: Factory = WebSocketHeartbeat.factory(chat, settings())
+    autobahn = AutobahnHeartbeat(chat, settings(), listener=Board()).start()
+    assert_type(autobahn, AutobahnHeartbeat)
+    print(made, AutobahnHeartbeat.factory(factory, settings()))
