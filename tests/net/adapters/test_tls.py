@@ -36,7 +36,7 @@ class TlsTests(AdapterCase):
         factory = LineHeartbeat.factory(
             Factory.forProtocol(Talker), CONFIG, reactor=self.client.reactor, question=b"NOOP", answer=b"250"
         )
-        # With its clock: the TLS layer gathers small writes for a turn, and would wait for one of the installed reactor.
+        # With its clock: the TLS layer gathers small writes for a turn, and would wait for the installed reactor.
         secure = TLSMemoryBIOFactory(self.options, True, factory, clock=self.client.reactor)
         endpoint = TCP4ClientEndpoint(self.client.reactor, "server", PORT)
         mine: Any = self.net.result(endpoint.connect(secure)).wrappedProtocol
