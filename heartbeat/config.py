@@ -102,7 +102,8 @@ class HeartbeatConfig:
     :ivar adaptive: ping faster while answers are being lost, never faster than the peer allows
     :ivar detector: ``fixed``, ``phi`` or ``2w``; the others are more patient than the agreed time, never less
     :ivar handshake_timeout: until the gate is open, TLS included
-    :ivar close_timeout: how long a graceful close may take before it becomes an abort
+    :ivar close_timeout: of a wrapped connection, how long a graceful close may stand still before it becomes an abort;
+        a connection with nothing but heartbeats is closed within 1.5 s (``wire.md`` §6)
     :ivar max_detection: the longest detection time that this end agrees to
     :ivar services: names that this peer offers, announced by SYNC and STATE
     :ivar meta: free text by name, announced by STATE

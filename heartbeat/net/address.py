@@ -1,4 +1,4 @@
-"""How an address is shown, and what counts as one address for the limits."""
+"""How an address is shown, what counts as one address for the limits, and what kind of transport leads there."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import ipaddress
 from typing import Any, Final
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.interfaces import ISSLTransport, IUNIXTransport
 
-__all__ = ["counted_as", "shown"]
+__all__ = ["counted_as", "kind_of", "shown"]
 
 # One household or host gets a /64, so its single addresses say nothing.
 NETWORK_BITS: Final = 64
@@ -44,3 +45,10 @@ def _plain(host: str) -> str:
     except ValueError:
         return host
     return host if mapped is None else str(mapped)
+
+
+def kind_of(transport: Any) -> str:
+    """``tls``, ``unix`` or ``tcp``: as a peer's ``transport`` says it."""
+    if ISSLTransport.providedBy(transport):
+        return "tls"
+    return "unix" if IUNIXTransport.providedBy(transport) else "tcp"

@@ -12,14 +12,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from heartbeat.liveness.evidence import Ending, Evidence
+from heartbeat.liveness.table import CLOSED
 
 if TYPE_CHECKING:
     from typing import Literal
 
 __all__ = ["told"]
 
-# include/net/tcp_states.h
-TCP_CLOSE: Final = 7
 # A write that failed so says nothing of an end: the buffer was full, or the peer's FIN had come before.
 HARMLESS: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR, errno.ENOBUFS, errno.EPIPE})
 
@@ -43,7 +42,7 @@ def told(
         evidence = Evidence(now, error=name) if evidence is None else replace(evidence, error=name)
         return Ending("reset" if failed == errno.ECONNRESET else "error", evidence)
     tcp = None if evidence is None else evidence.tcp
-    if how == "error" and tcp is not None and tcp.state == TCP_CLOSE and not tcp.retransmits and not tcp.probes:
+    if how == "error" and tcp is not None and tcp.state == CLOSED and not tcp.retransmits and not tcp.probes:
         # After a RST nothing was repeated; after a timeout the counters of the attempts are still there (facts K2e).
         return Ending("reset", evidence)
     return Ending(how, evidence)

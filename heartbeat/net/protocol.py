@@ -15,7 +15,6 @@ from twisted.internet.interfaces import (
     IProtocol,
     ISSLTransport,
     ITransport,
-    IUNIXTransport,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.policies import ProtocolWrapper
@@ -25,7 +24,7 @@ from zope.interface import implementer
 from heartbeat.config import HeartbeatConfig
 from heartbeat.interfaces import IStateSource
 from heartbeat.liveness.counters import Counters
-from heartbeat.net.address import counted_as, shown
+from heartbeat.net.address import counted_as, kind_of, shown
 from heartbeat.net.driver import Driver, House
 from heartbeat.net.guarded import GuardedSource
 from heartbeat.net.heartbeat import Heartbeat
@@ -203,7 +202,7 @@ class HeartbeatFactory(Factory, House):
             source=self.source,
             name=f"~{address}" if address else self._unix_name(),
             address=address,
-            transport=_kind(transport),
+            transport=kind_of(transport),
             node=self.node,
             caps=protocol.caps,
             rtt_counts=self.rtt_counts,
@@ -325,9 +324,3 @@ class HeartbeatFactory(Factory, House):
         drained, self._drained = self._drained, []
         for waiting in drained:
             waiting.callback(None)
-
-
-def _kind(transport: Any) -> str:
-    if ISSLTransport.providedBy(transport):
-        return "tls"
-    return "unix" if IUNIXTransport.providedBy(transport) else "tcp"

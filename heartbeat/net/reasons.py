@@ -15,8 +15,17 @@ if TYPE_CHECKING:
     from heartbeat.liveness.beats import Beats
     from heartbeat.liveness.evidence import Evidence
     from heartbeat.session.session import Session
+    from heartbeat.wire.frames import Bye
 
-__all__ = ["PeerLeft", "RefusedConnection", "RefusedTerms", "UnresponsiveConnection", "reason_for", "refusal"]
+__all__ = [
+    "PeerLeft",
+    "RefusedConnection",
+    "RefusedTerms",
+    "UnresponsiveConnection",
+    "reason_for",
+    "reason_of",
+    "refusal",
+]
 
 
 class UnresponsiveConnection(PeerUnresponsive, ConnectionLost):
@@ -64,10 +73,16 @@ def refusal(cause: str, reason: str) -> RefusedConnection:
 
 def reason_for(session: Session) -> Failure:
     """The reason for the end of a session that is in a final state."""
-    beats: Beats = session.beats
+    return reason_of(session.beats, session.farewell or session.said)
+
+
+def reason_of(beats: Beats, bye: Bye | None = None) -> Failure:
+    """The reason for the end of a connection whose judge is in a final state.
+
+    :param bye: that either end said; without one, a connection that was left was left by an abort
+    """
     if beats.state is State.DEAD:
         return Failure(UnresponsiveConnection(beats.cause or "unattributed", beats.evidence))
-    bye = session.farewell or session.said
     if beats.state is State.REFUSED:
         return Failure(refusal(beats.cause or "unattributed", bye.reason if bye is not None else ""))
     return Failure(PeerLeft(BYE_DETAILS.get(bye.code, "leaving") if bye is not None else "aborted"))

@@ -113,7 +113,8 @@ class FramingHeartbeat:
     def stop(self, reason: Failure) -> Failure:
         """The transport is gone; twice is once.
 
-        :returns: the reason for the application: with our cause if the peer is dead, else ``reason`` as it is
+        :returns: the reason for the application: with our cause if the peer is dead or its handshake took too long,
+            else ``reason`` as it is
         """
         watch = self._watch
         if watch is None:
@@ -123,7 +124,7 @@ class FramingHeartbeat:
             watch.end(reason)
             if self._heartbeat is not None:
                 self._heartbeat.ended()
-        return watch.reason() if watch.beats.state is State.DEAD else reason
+        return watch.reason() if watch.decided or watch.beats.state is State.DEAD else reason
 
     @classmethod
     def factory(

@@ -6,21 +6,21 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet import error
-from twisted.internet.interfaces import IHandshakeListener, ISSLTransport, IUNIXTransport
+from twisted.internet.interfaces import IHandshakeListener, ISSLTransport
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, noLongerProvides
 
 from heartbeat.liveness.beats import Beats
 from heartbeat.liveness.peer import Peer
-from heartbeat.liveness.states import FINAL, State
+from heartbeat.liveness.states import FINAL
 from heartbeat.net.adapters.pauses import Ears
-from heartbeat.net.address import shown
+from heartbeat.net.address import kind_of, shown
 from heartbeat.net.link import GONE, Link
 from heartbeat.net.listening import call, tell, wants_round_trips
 from heartbeat.net.options import KernelReports
 from heartbeat.net.pulse import Pulse
-from heartbeat.net.reasons import PeerLeft, UnresponsiveConnection
+from heartbeat.net.reasons import PeerLeft, reason_of
 from heartbeat.net.shared_link import SharedLink
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class Watch(Ears):
 
     :ivar opened: the transport can carry a question
     :ivar gone: the transport has ended
+    :ivar decided: by our own verdict, also that on a handshake
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Watch(Ears):
         self._follower: Callable[[Event], None] | None = None
         self._asking = False
         self._early: list[int] = []  # answers that came while their question was being put
-        self.gone = False
+        self.gone = self.decided = False
         self.opened = not ISSLTransport.providedBy(transport)
         self.seconds: Callable[[], float] = wheel.seconds
         now = wheel.seconds()
@@ -73,7 +74,7 @@ class Watch(Ears):
         self._pulse = Pulse(wheel, self.beats, link, self._put, self._decided, changed=self._spread)
         self.tick = self.place = -1
         address = shown(transport.getPeer())
-        self.peer = Peer(self.beats, wheel.clocks, id=f"~{address}", address=address, transport=_kind(transport))
+        self.peer = Peer(self.beats, wheel.clocks, id=f"~{address}", address=address, transport=kind_of(transport))
         self.peer.bare = True
         self.peer.options = _KERNEL.connected(link.seen, config.kernel)
         self.watch_pauses(transport)
@@ -187,10 +188,9 @@ class Watch(Ears):
 
     def reason(self) -> Failure:
         """Why it ended."""
-        beats = self.beats
-        if beats.state in (State.DEAD, State.REFUSED):
-            return Failure(UnresponsiveConnection(beats.cause or "unattributed", beats.evidence))
-        return Failure(PeerLeft("leaving"))
+        if self.beats.state is State.LEFT:
+            return Failure(PeerLeft("leaving"))
+        return reason_of(self.beats)
 
     # -- inside
 
@@ -208,6 +208,7 @@ class Watch(Ears):
         self._spread()
 
     def _decided(self) -> None:
+        self.decided = True
         self._spread()
         if not self.gone:
             self._link.abort()
@@ -239,9 +240,3 @@ def _when_shaken(protocol: Any, shaken: Callable[[], None]) -> None:
     if not knew:
         alsoProvides(protocol, IHandshakeListener)
     protocol.handshakeCompleted = handshake_completed
-
-
-def _kind(transport: Any) -> str:
-    if ISSLTransport.providedBy(transport):
-        return "tls"
-    return "unix" if IUNIXTransport.providedBy(transport) else "tcp"

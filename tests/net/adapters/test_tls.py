@@ -12,7 +12,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from heartbeat.liveness.states import State
 from heartbeat.net.adapters.line import LineHeartbeat
-from heartbeat.net.reasons import UnresponsiveConnection
+from heartbeat.net.reasons import RefusedConnection, UnresponsiveConnection
 from tests.net.adapters.framed import CONFIG, DETECT, LATE, PORT, AdapterCase
 from tests.net.adapters.test_line import Server, Talker
 
@@ -84,4 +84,6 @@ class TlsTests(AdapterCase):
         self.assertGreater(took, CONFIG.handshake_timeout - LATE)
         handle = mine.heartbeat.heartbeat
         self.assertEqual((handle.state, handle.cause), (State.REFUSED, "tls_timeout"))
+        self.assertIsInstance(mine.lost.value, RefusedConnection)
+        self.assertEqual(mine.lost.value.cause, "tls_timeout")
         self.net.run(60.0)
