@@ -13,7 +13,7 @@ from zope.interface import alsoProvides, noLongerProvides
 
 from heartbeat.liveness.beats import Beats
 from heartbeat.liveness.peer import Peer
-from heartbeat.liveness.states import FINAL
+from heartbeat.liveness.states import FINAL, State
 from heartbeat.net.adapters.pauses import Ears
 from heartbeat.net.address import kind_of, shown
 from heartbeat.net.link import GONE, Link
