@@ -58,14 +58,22 @@ def environment() -> dict[str, str]:
 
 
 class _Process:
-    """One ``python -m twisted ...`` with its output collected by a thread."""
+    """One ``python -m twisted ...`` with its output collected by a thread.
 
-    def __init__(self, *arguments: str) -> None:
+    :param inherits: the descriptor of a listening socket, which it gets as systemd would hand it over
+    """
+
+    def __init__(self, *arguments: str, inherits: int | None = None) -> None:
         self.arguments = arguments
         self.lines: list[str] = []
         self._home = tempfile.TemporaryDirectory(prefix="heartbeat-real-")
+        command = [sys.executable, "-m", "twisted", *arguments]
+        if inherits is not None:
+            variables = "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=web"
+            command = ["sh", "-c", f'export {variables}; exec "$0" "$@" 3<&{inherits}', *command]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "twisted", *arguments],
+            command,
+            pass_fds=() if inherits is None else (inherits,),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

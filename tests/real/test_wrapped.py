@@ -6,7 +6,6 @@ import hashlib
 import socket
 import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import trustme
@@ -28,7 +27,6 @@ from zope.interface import implementer
 from heartbeat import State
 from heartbeat.net import IHeartbeat, heartbeat_client, heartbeat_server
 from tests.net.wrapped import Halves, Notes, NotesFactory
-from tests.real.processes import _Process, poll
 from tests.real.wrapping import CONFIG, FAST, Echo, Lines, Through, WrappedCase, asynchronous, sleep
 
 BODY = hashlib.sha256(b"five megabytes").digest() * (5 * 2**20 // 32)
@@ -275,18 +273,3 @@ class WebTests(WrappedCase):
             await sleep(0.02)
         self.assertEqual(bytes(mine.received).partition(b"\r\n\r\n")[2], BODY)
         self.assertEqual(mine.lost.value.detail, "leaving")
-
-    @asynchronous
-    async def test_a_command_of_twisteds_own(self) -> None:
-        """``twist web --listen heartbeat:tcp:…`` serves files to an Agent, with nothing installed but the dropin."""
-        with tempfile.TemporaryDirectory() as home:
-            Path(home, "body").write_bytes(BODY)  # noqa: ASYNC240  nothing else waits meanwhile
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                port = free.getsockname()[1]
-            server = _Process("web", "--listen", f"heartbeat:tcp:{port}:interface=127.0.0.1:{FAST}", "--path", home)
-            self.addCleanup(server.kill)
-            poll(lambda: any(str(port) in line for line in server.lines), 30.0, "it listens")
-            agent = self.agent(port)
-            response: Any = await agent.request(b"GET", b"http://site/body")
-            self.assertEqual(await readBody(response), BODY)
