@@ -145,8 +145,17 @@ class Decoder:
             self._data = rest + tail
             self._tail = None
             return self.next(allowed)  # once: there is no tail any more
+        if len(rest) < HEADER_SIZE and not _begins_frame(rest):  # "QUIT" is told why at once, not after a timeout
+            self._data, self._tail, self._broken = _BROKEN, None, FOREIGN
+            raise PeerViolation(FOREIGN)
         self._data = rest
         return None
+
+
+def _begins_frame(rest: bytes) -> bool:
+    """Whether less than a header may become one."""
+    begun = rest[:_MAGIC_SIZE]
+    return any(magic.startswith(begun) for magic in _LIMITS)
 
 
 def _size(magic: bytes, data: bytes, at: int, allowed: Mapping[bytes, int]) -> int:
@@ -207,6 +216,7 @@ _DECODE: Final[dict[bytes, Callable[[bytes, int, int], Frame]]] = {
     SEAL: lambda data, at, end: Seal(*_sealed(data, at)),
 }
 
+_MAGIC_SIZE: Final = 4
 _LIMITS: Final = dict(BODY_LIMITS)  # quicker to ask than the read-only one
 # Where the frames of variable length have their length; of all others _LIMITS has the only one.
 _LENGTHS: Final[dict[bytes, Callable[[bytes, int], tuple[Any, ...]]]] = {
