@@ -7,6 +7,7 @@ has the same of heartbeat-only connections.
 from __future__ import annotations
 
 import json
+import random
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -47,7 +48,11 @@ def _both(factory: Any) -> tuple[Any, Any]:
 
 
 def wrapper(config: HeartbeatConfig, watch: Watch, reactor: Any) -> tuple[Any, Any]:
-    """An application that talks to its peers all the time."""
+    """An application that talks to its peers all the time, to each at its own moments.
+
+    (In lockstep the ten that are stopped would fall silent in one instant. So many deaths in one turn make our side
+    doubt itself, ``mass_timeout``, and wait for one more question.)
+    """
     from twisted.internet.protocol import Factory, Protocol
     from twisted.internet.task import LoopingCall
 
@@ -56,10 +61,11 @@ def wrapper(config: HeartbeatConfig, watch: Watch, reactor: Any) -> tuple[Any, A
     class Chatty(Protocol):
         def connectionMade(self) -> None:
             self.talking = LoopingCall(self.transport.write, _CHATTER)
-            self.talking.start(_PAUSE)
+            reactor.callLater(random.uniform(0.0, _PAUSE), self.talking.start, _PAUSE)
 
         def connectionLost(self, reason: Any = None) -> None:
-            self.talking.stop()
+            if self.talking.running:
+                self.talking.stop()
 
     return _both(heartbeat_factory(Factory.forProtocol(Chatty), config, watch, reactor=reactor))
 
