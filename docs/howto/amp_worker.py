@@ -42,9 +42,9 @@ async def main() -> None:
     endpoint = HostnameEndpoint(reactor, "127.0.0.1", port.getHost().port)
     worker: Any = await endpoint.connect(Factory.forProtocol(Worker))
     print("the double of 21:", (await worker.callRemote(Double, number=21))["number"])
-    print(f"round trip: {await worker.heartbeat.heartbeat.ping() * 1000:.1f} ms")
+    print(f"round trip: {await worker.heartbeat.ping() * 1000:.1f} ms")
     worker.transport.loseConnection()
-    await worker.heartbeat.heartbeat.when_gone()
+    await worker.heartbeat.when_gone()
     await port.stopListening()
 
 

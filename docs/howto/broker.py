@@ -28,9 +28,9 @@ async def main() -> None:
     broker: Any = await endpoint.connect(PBHeartbeat.factory(factory, HeartbeatConfig(interval=5)))
     root = await factory.getRootObject()
     print("the double of 21:", await root.callRemote("double", 21))
-    print(f"round trip: {await broker.heartbeat.heartbeat.ping() * 1000:.1f} ms")
+    print(f"round trip: {await broker.heartbeat.ping() * 1000:.1f} ms")
     factory.disconnect()
-    await broker.heartbeat.heartbeat.when_gone()
+    await broker.heartbeat.when_gone()
     await port.stopListening()
 
 

@@ -41,9 +41,9 @@ async def main() -> None:
     client: Any = await HostnameEndpoint(reactor, "127.0.0.1", port.getHost().port).connect(clients)
     client.sendLine(b"HELO example.net")
     print((await client.answers.get()).decode())
-    print(f"round trip: {await client.heartbeat.heartbeat.ping() * 1000:.1f} ms")
+    print(f"round trip: {await client.heartbeat.ping() * 1000:.1f} ms")
     client.transport.loseConnection()
-    await client.heartbeat.heartbeat.when_gone()
+    await client.heartbeat.when_gone()
     await port.stopListening()
 
 

@@ -49,10 +49,10 @@ async def main() -> None:
     client: Any = await HostnameEndpoint(reactor, "127.0.0.1", port.getHost().port).connect(chats)
     client.sendString(b"hello")
     for one in chats.built:
-        print(f"round trip: {await one.heartbeat.heartbeat.ping() * 1000:.1f} ms")
+        print(f"round trip: {await one.heartbeat.ping() * 1000:.1f} ms")
     client.transport.loseConnection()
     for one in chats.built:
-        await one.heartbeat.heartbeat.when_gone()
+        await one.heartbeat.when_gone()
     await port.stopListening()
 
 

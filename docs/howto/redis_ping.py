@@ -62,9 +62,9 @@ class Redis(LineReceiver):
 async def main(port: int) -> None:
     client: Any = await HostnameEndpoint(reactor, "127.0.0.1", port).connect(Factory.forProtocol(Redis))
     print("SET:", (await client.sendCommand(b"SET", b"key", b"value")).decode())
-    print(f"round trip: {await client.heartbeat.heartbeat.ping() * 1000:.1f} ms")
+    print(f"round trip: {await client.heartbeat.ping() * 1000:.1f} ms")
     client.transport.loseConnection()
-    await client.heartbeat.heartbeat.when_gone()
+    await client.heartbeat.when_gone()
 
 
 if __name__ == "__main__":
