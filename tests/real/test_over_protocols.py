@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from twisted.internet.protocol import Factory
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 from twisted.spread import pb
+from twisted.trial.unittest import SkipTest
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 from twisted.web.websocket import WebSocketClientEndpoint, WebSocketResource
@@ -260,5 +262,24 @@ class TlsTests(WrappedCase):
         await self.echoed(lines)
         self.assertTrue(ISSLTransport.providedBy(lines.transport))
         self.assertEqual(IHeartbeat(lines.transport).peer.transport, "tcp")
+        lines.transport.loseConnection()
+        self.assertEqual((await lines.ended).detail, "leaving")
+
+
+class AutobahnEndpointTests(WrappedCase):
+    """``heartbeat:autobahn:…``: frames inside WebSocket messages, by an endpoint whose transport can do little."""
+
+    @asynchronous
+    async def test_lines(self) -> None:
+        """Lines and beats both ways, through Autobahn's opening and closing handshakes."""
+        if find_spec("autobahn") is None:
+            raise SkipTest("needs autobahn")
+        url = r"url=ws\://127.0.0.1\:9000"
+        host = await self.listen(
+            rf"heartbeat:autobahn:tcp\:0\:interface\=127.0.0.1:{url}:{FAST}", Factory.forProtocol(Echo)
+        )
+        inner = rf"tcp\:127.0.0.1\:{host.port}"
+        lines = await self.connect(f"heartbeat:autobahn:{inner}:{url}:{FAST}", Factory.forProtocol(Lines))
+        await self.echoed(lines)
         lines.transport.loseConnection()
         self.assertEqual((await lines.ended).detail, "leaving")

@@ -51,10 +51,9 @@ class LineTests(WrappedCase):
         if not socket.has_ipv6:
             self.skipTest("no IPv6 here")
         host = await self.listen(rf"heartbeat:tcp6:0:interface=\:\:1:{FAST}", Factory.forProtocol(Echo))
-        inner = TCP4ClientEndpoint(reactor, "::1", host.port)
-        lines: Any = await heartbeat_client(inner, CONFIG).connect(Factory.forProtocol(Lines))
-        self.close(lines)
+        lines = await self.connect(rf"heartbeat:tcp:\:\:1:{host.port}:{FAST}", Factory.forProtocol(Lines))
         await self.echoed(lines)
+        self.assertEqual(lines.transport.getPeer().host, "::1")
 
     @asynchronous
     async def test_over_a_unix_socket(self) -> None:

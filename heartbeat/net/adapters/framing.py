@@ -18,6 +18,7 @@ from heartbeat.liveness.states import State
 from heartbeat.net.adapters.outside import WatchedFactory
 from heartbeat.net.adapters.watch import Watch
 from heartbeat.net.heartbeat import Heartbeat
+from heartbeat.net.reasons import told
 from heartbeat.net.wheel import wheel_for
 
 if TYPE_CHECKING:
@@ -125,11 +126,12 @@ class FramingHeartbeat:
         return self._watch is not None and self._watch.answered(number)
 
     def stop(self, reason: Failure) -> Failure:
-        """The transport is gone; twice is once.
+        """The transport is gone; twice is once. (Over an endpoint of Autobahn's the reason is None: any end will do.)
 
         :returns: the reason for the application: with our cause if the peer is dead or its handshake took too long,
             else ``reason`` as it is
         """
+        reason = told(reason)
         watch = self._watch
         if watch is None:
             return reason
