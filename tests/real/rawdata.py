@@ -5,7 +5,21 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from tests.real.rawpeer import BYE, DATA, PING, SYNC, WINDOW, Frame, RawPeer, Silence, framed, short
+from tests.real.rawpeer import (
+    BYE,
+    DATA,
+    HELLO,
+    PING,
+    SYNC,
+    WINDOW,
+    Frame,
+    RawPeer,
+    Silence,
+    framed,
+    hello,
+    short,
+    strict_object,
+)
 
 __all__ = ["DataPeer"]
 
@@ -22,13 +36,27 @@ class DataPeer(RawPeer):
     def enter(self, max_data: int = 65_536, **members: Any) -> dict[str, Any]:
         """HELLO with the capability, and the acceptor's."""
         answer = self.greet(caps=["data"], max_data=max_data, **members)
-        assert "data" in answer["caps"], answer
+        self._begin(answer, max_data)
+        return answer
+
+    def welcome(self, max_data: int = 65_536, **members: Any) -> dict[str, Any]:
+        """The connector's HELLO, answered with one that has the capability, as an acceptor."""
+        frame = self.frame()
+        assert frame.magic == HELLO, frame
+        said = strict_object(frame.body)
+        ping_ms = max(said["want_ping_ms"], members.get("min_rx_ms", 100))
+        agreed = {"ping_ms": ping_ms, "detect_ms": said["mult"] * ping_ms}
+        self.send(hello(caps=["data"], max_data=max_data, agreed=agreed, **members))
+        self._begin(said, max_data)
+        return said
+
+    def _begin(self, other: dict[str, Any], max_data: int) -> None:
+        assert "data" in other["caps"], other
         self.received = bytearray()
         self.ended = False
         self.given = max_data
-        self.credit = int(answer.get("max_data", 1_048_576))
+        self.credit = int(other.get("max_data", 1_048_576))
         self.windows: list[int] = []
-        return answer
 
     def say(self, payload: bytes) -> None:
         """DATA in pieces, within the credit: where that is used up, wait for more."""

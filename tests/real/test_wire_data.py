@@ -1,4 +1,4 @@
-"""A wrapped server process against the independent peer: DATA, WINDOW, the end of a stream, and what may not come.
+"""Wrapped processes, a server and clients, against the independent peer: DATA, WINDOW, ends, and what may not come.
 
 wire.md §2, §4, §6, §7.
 """
@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.real.processes import _Process, poll
 from tests.real.rawdata import DataPeer
-from tests.real.rawpeer import ACK, DATA, HELLO, PING, WINDOW, framed, short
+from tests.real.rawpeer import ACK, DATA, HELLO, PING, WINDOW, framed, hello, short
 
 #: The credit of either end.
 CREDIT: Final = 65_536
@@ -32,7 +32,7 @@ PLAIN_WORDS: Final = "this port speaks txheartbeat frames"
 @functools.cache
 def server() -> tuple[_Process, int]:
     """The process, and where it listens; it runs until the tests end."""
-    process = _Process(STRING, module="tests.real.wrappedend")
+    process = _Process("listen", STRING, module="tests.real.wrappedend")
     return process, int(process.find(r'"listening", "port": (\d+)')[1])
 
 
@@ -124,7 +124,8 @@ class CreditTests(DataCase):
         self.assertEqual(self.told("got"), [])
         while not peer.windows:
             peer.take()
-        self.assertEqual(self.told("got")[-1]["bytes"], CREDIT - len("hold 1.2\n"))
+        whole = {"what": "got", "bytes": CREDIT - len("hold 1.2\n")}
+        poll(lambda: whole in self.told("got"), 3.0, "all of it is there")
 
     def test_bytewise(self) -> None:
         """However the stream is cut."""
@@ -244,3 +245,67 @@ class StrangerTests(DataCase):
         shaking = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
         self.assertRaises(ssl.SSLWantReadError, shaking.do_handshake)
         self.assertIn(PLAIN_WORDS, self.words(outgoing.read())[8:].decode())
+
+
+class ConnectorTests(DataCase):
+    """A wrapped client, which finds the independent peer at the other end."""
+
+    def setUp(self) -> None:
+        """Listen, and start a client."""
+        acceptor = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(acceptor.close)
+        string = f"heartbeat:tcp:127.0.0.1:{acceptor.getsockname()[1]}:beatInterval=0.2:beatMaxData={CREDIT}"
+        self.process = _Process("connect", string, module="tests.real.wrappedend")
+        self.addCleanup(lambda: self.assertEqual(self.process.complaints(), []))
+        self.addCleanup(self.process.kill)
+        self.since = 0
+        acceptor.settimeout(30.0)
+        self.peer = DataPeer(acceptor.accept()[0])
+        self.addCleanup(self.peer.close)
+
+    def refused(self) -> dict[str, Any]:
+        """How whoever connected was told."""
+        told = poll(lambda: self.told("refused"), 5.0, "the client was told")[0]
+        self.assertEqual(self.told("made"), [])
+        self.assertTrue({"PeerRefused", "ConnectionLost"} <= set(told["classes"]), told)
+        return told
+
+    def test_a_conversation(self) -> None:
+        """The same HELLO, credit both ways, half-close, and BYE 0."""
+        said = self.peer.welcome(CREDIT, **TERMS)
+        self.assertEqual((said["max_data"], said.get("id")), (CREDIT, None))
+        self.peer.say(f"give {2 * CREDIT}\n".encode())
+        self.peer.during(0.5)
+        self.assertEqual((len(self.peer.received), self.peer.given), (CREDIT, 0))
+        self.peer.give(CREDIT + 5)
+        self.peer.heard(2 * CREDIT)
+        self.peer.say(b"there")
+        self.assertEqual(self.peer.heard(2 * CREDIT + 5)[-5:], b"there")
+        self.peer.send(framed(DATA, b""))
+        while not self.peer.ended:
+            self.peer.take()
+        self.assertEqual(self.peer.farewell().code, 0)
+        self.assertEqual(self.lost()["detail"], "leaving")
+
+    def test_beyond_the_credit(self) -> None:
+        """BYE 2, and the application has the cause."""
+        self.peer.welcome(CREDIT, **TERMS)
+        self.peer.say(b"hold 30\n")
+        poll(lambda: self.told("made"), 3.0, "there is an application")
+        self.peer.send(framed(DATA, b"", length=CREDIT))
+        self.violated(self.peer, "may stand here")
+
+    def test_a_server_without_frames(self) -> None:
+        """One that answers as HTTP servers do: nobody is connected, and the reason is readable."""
+        self.peer.frame()
+        self.peer.send(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+        self.assertEqual(self.peer.farewell().code, 2)
+        told = self.refused()
+        self.assertEqual((told["cause"], told["reason"]), ("protocol_error", PLAIN_WORDS))
+
+    def test_a_server_without_data(self) -> None:
+        """An acceptor that has frames, and no application behind them."""
+        self.peer.frame()
+        self.peer.send(hello(caps=["state"], agreed={"ping_ms": 200, "detect_ms": 600}))
+        self.assertEqual(self.peer.farewell().code, 2)
+        self.assertEqual(self.refused()["cause"], "protocol_error")

@@ -1,9 +1,10 @@
-"""A server as a process, under ``heartbeat:`` from a string, whose application does as told and tells what it sees.
+"""An end as a process, under ``heartbeat:`` from a string, whose application does as told and tells what it sees.
 
-``python -m tests.real.wrappedend STRING``. Prints JSON lines: ``listening`` with the port; then per connection
-``made``, ``got`` with the number of bytes so far, ``read over``, ``write over``, and ``lost`` with the classes of the
-reason, its cause and its detail. What comes first on a connection is one line, an order: ``echo``, ``give BYTES`` (and
-echo), ``hold SECONDS`` (stop reading for so long, then count), ``count``.
+``python -m tests.real.wrappedend listen|connect STRING``. Prints JSON lines: ``listening`` with the port, or how
+connecting failed, ``refused``; then per connection ``made``, ``got`` with the number of bytes so far, ``read over``,
+``write over``, and ``lost`` with the classes of the reason, its cause and its detail. What comes first on a connection
+is one line, an order: ``echo``, ``give BYTES`` (and echo), ``hold SECONDS`` (stop reading for so long, then count),
+``count``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 from typing import Any
 
 from twisted.internet import reactor as _reactor
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -25,6 +26,14 @@ reactor: Any = _reactor
 def say(what: str, **members: Any) -> None:
     """One line."""
     print(json.dumps({"what": what, **members}), flush=True)
+
+
+def ended(what: str, reason: Failure) -> None:
+    """One line about a reason."""
+    value: Any = reason.value
+    classes = [one.__name__ for one in type(value).__mro__]
+    members = {name: getattr(value, name, None) for name in ("cause", "detail", "reason")}
+    say(what, classes=classes, **members)
 
 
 @implementer(IHalfCloseableProtocol)
@@ -70,9 +79,7 @@ class Obedient(Protocol):
         say("write over")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        value: Any = reason.value
-        classes = [one.__name__ for one in type(value).__mro__]
-        say("lost", classes=classes, cause=getattr(value, "cause", None), detail=getattr(value, "detail", None))
+        ended("lost", reason)
 
 
 def main() -> None:
@@ -80,10 +87,13 @@ def main() -> None:
     factory = Factory.forProtocol(Obedient)
     factory.noisy = False
 
-    def listening(port: Any) -> None:
-        say("listening", port=port.getHost().port)
-
-    serverFromString(reactor, sys.argv[1]).listen(factory).addCallback(listening)
+    role, string = sys.argv[1:]
+    if role == "connect":
+        connecting: Any = clientFromString(reactor, string).connect(factory)
+        connecting.addErrback(lambda reason: ended("refused", reason))
+    else:
+        listening: Any = serverFromString(reactor, string).listen(factory)
+        listening.addCallback(lambda port: say("listening", port=port.getHost().port))
     reactor.run()
 
 
