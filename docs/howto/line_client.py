@@ -22,7 +22,7 @@ class Server(LineReceiver):
 
 
 class Client(LineReceiver):
-    """Knows nothing of heartbeats, and does not see the answers to their questions."""
+    """Knows nothing of heartbeats, and does not see what answers their questions."""
 
     def __init__(self) -> None:
         self.answers: DeferredQueue[bytes] = DeferredQueue()

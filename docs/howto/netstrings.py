@@ -1,5 +1,5 @@
-"""Netstrings: both ends ask, each with a question of its own, and answer for their applications. Run it to see two
-round trips.
+"""Netstrings: both ends ask, and the heartbeats answer in the place of their applications. Run it to see two round
+trips.
 
 The same for ``Int8StringReceiver``, ``Int16StringReceiver`` and ``Int32StringReceiver``."""
 
@@ -21,8 +21,10 @@ CONFIG = HeartbeatConfig(interval=5)
 
 
 class Chat(NetstringReceiver):
-    """Neither question nor answer reaches the application. A peer that has no heartbeat must answer some other way:
-    then leave ``reply`` out, and say with ``answer`` by what its answer is known."""
+    """Neither question nor answer reaches the application.
+
+    With a peer that has no heartbeat: ask something that it answers, if only with an error, say with ``answer`` by
+    what that is known, and leave ``reply`` out."""
 
     def connectionMade(self) -> None:
         self.heartbeat = StringHeartbeat(self, CONFIG, question=b"ping", answer=b"pong", reply=b"pong").start()

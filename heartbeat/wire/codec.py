@@ -169,6 +169,8 @@ def _size(magic: bytes, data: bytes, at: int, allowed: Mapping[bytes, int]) -> i
     length_of = _LENGTHS.get(magic)
     length: int = limit if length_of is None else length_of(data, at)[0]
     if length > limit or length > most:
+        if magic == HELLO and length >= _TEXT:  # a line of SMTP: "HELO example.net"
+            raise PeerViolation(FOREIGN)
         raise PeerViolation(f"{NAMES[magic]} of {length} bytes, at most {min(limit, most)} may stand here")
     if magic == CONFIRM and length < TAG_SIZE:
         raise PeerViolation(f"CONFIRM of {length} bytes, at least {TAG_SIZE} are its tag")
@@ -217,6 +219,7 @@ _DECODE: Final[dict[bytes, Callable[[bytes, int, int], Frame]]] = {
 }
 
 _MAGIC_SIZE: Final = 4
+_TEXT: Final = 0x20000000  # from here on the first byte of a length is a printable sign
 _LIMITS: Final = dict(BODY_LIMITS)  # quicker to ask than the read-only one
 # Where the frames of variable length have their length; of all others _LIMITS has the only one.
 _LENGTHS: Final[dict[bytes, Callable[[bytes, int], tuple[Any, ...]]]] = {

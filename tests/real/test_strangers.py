@@ -27,7 +27,7 @@ from tests.real.wrapping import asynchronous, sleep
 
 CONFIG: Final = HeartbeatConfig(interval=0.2)
 #: What a verdict may come later than D, on a machine that does other things too.
-LATE: Final = 0.4
+LATE: Final = 1.0
 
 
 class StrangerCase(TestCase):

@@ -57,7 +57,13 @@ class PlaceTests(SynchronousTestCase):
     def test_foreign(self) -> None:
         """Whoever speaks something else is told what is spoken here."""
         self.assertEqual(FOREIGN, "this port speaks txheartbeat frames")
-        for raw in (b"GET / HTTP/1.1\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01", bytes(8), b"hear\0\0\0\0"):
+        for raw in (
+            b"GET / HTTP/1.1\r\n",
+            b"HELO example.net\r\n",
+            b"\x16\x03\x01\x02\x00\x01\x00\x01",
+            bytes(8),
+            b"hear\0\0\0\0",
+        ):
             self.assertEqual(reason_of(raw), FOREIGN)
 
     def test_foreign_and_short(self) -> None:

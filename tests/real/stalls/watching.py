@@ -91,11 +91,10 @@ class Watch(HeartbeatListener):
         lag = Lag()
         fault = time.monotonic()
         peers.stop()
-        while (
-            sum(one.startswith(self.of(name)) for one in self.dead) < count and time.monotonic() < fault + bound + 1.5
-        ):
+        begins = self.of(name)
+        while sum(one.startswith(begins) for one in self.dead) < count and time.monotonic() < fault + bound + 1.5:
             lag.sleep(0.01)
-        took = sorted(at - fault for one, at in self.dead.items() if one.startswith(self.of(name)))
+        took = sorted(at - fault for one, at in self.dead.items() if one.startswith(begins))
         return {
             "found": len(took),
             "late": sum(seconds > bound + lag.seconds for seconds in took),
