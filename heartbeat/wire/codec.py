@@ -107,6 +107,8 @@ class Decoder:
         at = self._at
         left = len(data) - at
         if left < HEADER_SIZE:
+            if left and self._broken is None and not _begins_frame(data[at:]):
+                self._data, self._at, self._broken = _BROKEN, 0, FOREIGN  # "QUIT" is told at once, not after a timeout
             if left or self._tail is not None:
                 return self._wait(HEADER_SIZE, allowed)
             self._data = b""  # a read is not kept alive by an idle connection
@@ -145,17 +147,8 @@ class Decoder:
             self._data = rest + tail
             self._tail = None
             return self.next(allowed)  # once: there is no tail any more
-        if len(rest) < HEADER_SIZE and not _begins_frame(rest):  # "QUIT" is told why at once, not after a timeout
-            self._data, self._tail, self._broken = _BROKEN, None, FOREIGN
-            raise PeerViolation(FOREIGN)
         self._data = rest
         return None
-
-
-def _begins_frame(rest: bytes) -> bool:
-    """Whether less than a header may become one."""
-    begun = rest[:_MAGIC_SIZE]
-    return any(magic.startswith(begun) for magic in _LIMITS)
 
 
 def _size(magic: bytes, data: bytes, at: int, allowed: Mapping[bytes, int]) -> int:
@@ -175,6 +168,12 @@ def _size(magic: bytes, data: bytes, at: int, allowed: Mapping[bytes, int]) -> i
     if magic == CONFIRM and length < TAG_SIZE:
         raise PeerViolation(f"CONFIRM of {length} bytes, at least {TAG_SIZE} are its tag")
     return HEADER_SIZE + length
+
+
+def _begins_frame(rest: bytes) -> bool:
+    """Whether less than a header may become one."""
+    begun = rest[:_MAGIC_SIZE]
+    return any(magic.startswith(begun) for magic in _LIMITS)
 
 
 def _decode_sync(data: bytes, at: int, end: int) -> Sync:
