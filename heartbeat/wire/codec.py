@@ -151,6 +151,12 @@ class Decoder:
         return None
 
 
+def _begins_frame(rest: bytes) -> bool:
+    """Whether less than a header may become one."""
+    begun = rest[:_MAGIC_SIZE]
+    return any(magic.startswith(begun) for magic in _LIMITS)
+
+
 def _size(magic: bytes, data: bytes, at: int, allowed: Mapping[bytes, int]) -> int:
     """Bytes of the whole frame whose header is at ``at``. Raises PeerViolation if it may not stand here."""
     limit = _LIMITS.get(magic)
@@ -168,12 +174,6 @@ def _size(magic: bytes, data: bytes, at: int, allowed: Mapping[bytes, int]) -> i
     if magic == CONFIRM and length < TAG_SIZE:
         raise PeerViolation(f"CONFIRM of {length} bytes, at least {TAG_SIZE} are its tag")
     return HEADER_SIZE + length
-
-
-def _begins_frame(rest: bytes) -> bool:
-    """Whether less than a header may become one."""
-    begun = rest[:_MAGIC_SIZE]
-    return any(magic.startswith(begun) for magic in _LIMITS)
 
 
 def _decode_sync(data: bytes, at: int, end: int) -> Sync:
