@@ -61,6 +61,7 @@ class DataCase(SynchronousTestCase):
         peer = self.connect()
         peer.enter(CREDIT, **{**TERMS, **members})
         peer.say(order.encode() + b"\n")
+        poll(lambda: self.told("order"), 3.0, "its order")  # alone: what is read with it is delivered with it
         return peer
 
     def told(self, what: str) -> list[dict[str, Any]]:
@@ -291,7 +292,7 @@ class ConnectorTests(DataCase):
         """BYE 2, and the application has the cause."""
         self.peer.welcome(CREDIT, **TERMS)
         self.peer.say(b"hold 30\n")
-        poll(lambda: self.told("made"), 3.0, "there is an application")
+        poll(lambda: self.told("order"), 3.0, "there is an application")
         self.peer.send(framed(DATA, b"", length=CREDIT))
         self.violated(self.peer, "may stand here")
 

@@ -1,10 +1,10 @@
 """An end as a process, under ``heartbeat:`` from a string, whose application does as told and tells what it sees.
 
 ``python -m tests.real.wrappedend listen|connect STRING``. Prints JSON lines: ``listening`` with the port, or how
-connecting failed, ``refused``; then per connection ``made``, ``got`` with the number of bytes so far, ``read over``,
-``write over``, and ``lost`` with the classes of the reason, its cause and its detail. What comes first on a connection
-is one line, an order: ``echo``, ``give BYTES`` (and echo), ``hold SECONDS`` (stop reading for so long, then count),
-``count``.
+connecting failed, ``refused``; then per connection ``made``, ``order`` when it has one, ``got`` with the number of
+bytes so far, ``read over``, ``write over``, and ``lost`` with the classes of the reason, its cause and its detail.
+What comes first on a connection is one line, an order: ``echo``, ``give BYTES`` (and echo), ``hold SECONDS`` (stop
+reading for so long, then count), ``count``.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ class Obedient(Protocol):
 
     def _obey(self, order: str, number: str = "0") -> None:
         self._order = order
+        say("order")
         if order == "give":
             self.transport.write(bytes(range(256)) * (int(number) // 256))
         elif order == "hold":
