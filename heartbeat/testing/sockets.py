@@ -155,8 +155,10 @@ class SimulatedSocket:
         """Ignored: it never blocks."""
 
     def setsockopt(self, level: int, option: int, value: Any) -> None:
-        """Remembered. Only SO_LINGER has an effect."""
+        """Remembered. SO_LINGER, keepalive and TCP_USER_TIMEOUT have an effect."""
         self._options[level, option] = value
+        if isinstance(self.end, Connection):
+            self.end.tune((level, option), value)
 
     def getsockopt(self, level: int, option: int) -> Any:
         """SO_ERROR hands out the error that waits; anything else gives what was set, or 0."""
@@ -273,6 +275,9 @@ class SimulatedSocket:
     def _take(self, end: Connection | Listener) -> None:
         self.end = end
         end.watcher = self._changed
+        if isinstance(end, Connection):
+            for option, value in self._options.items():
+                end.tune(option, value)
 
     def _changed(self) -> None:
         self._poller.mark(self._descriptor)
