@@ -1,7 +1,7 @@
 """Signs of life of a peer that nobody may ask: what its kernel has said to ours since the last look. Pure.
 
 Theory of operation. An unmodified peer is not asked by us. Our own kernel asks, by what the application has in flight
-and, while nothing is, by keepalives; the peer's kernel answers, also for a process that is busy or stopped. What counts:
+and, while nothing is, by keepalives; the peer's answers, also for a process that is busy or stopped. What counts:
 
 * bytes of the peer that came in, read or not;
 * an acknowledgement of something new: of what is in flight, or of a segment behind a lost one;
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["asked", "asked_in_vain", "newest_sign"]
 
 
-
 def newest_sign(before: TcpInfo | None, seen: Evidence) -> float | None:
     """When the newest sign of life came, on the clock of ``seen.at``; None: there is none since ``before``.
 
@@ -43,13 +42,16 @@ def newest_sign(before: TcpInfo | None, seen: Evidence) -> float | None:
 
 
 def asked(tcp: TcpInfo | None) -> bool:
-    """Whether our kernel waits for an answer of the peer's: to data, to a probe of its window, or to a keepalive."""
-    return tcp is not None and bool(tcp.unacked or tcp.notsent or tcp.probes)
+    """Whether our kernel waits for an answer of the peer's: to data, to a probe of its window, or to a keepalive.
+
+    A closed window that was answered is asked again more and more rarely, and in between not at all.
+    """
+    return tcp is not None and bool(tcp.unacked or tcp.probes or (tcp.notsent and tcp.snd_wnd != 0))
 
 
 def asked_in_vain(tcp: TcpInfo | None) -> bool:
     """Whether it has asked more than once, by whatever it has: one segment is lost on good paths, too."""
-    return tcp is not None and max(tcp.probes, tcp.retransmits, tcp.backoff) >= UNANSWERED
+    return tcp is not None and max(tcp.probes, tcp.retransmits) >= UNANSWERED
 
 
 def _grown(before: TcpInfo | None, now: TcpInfo, name: str) -> bool:

@@ -223,7 +223,9 @@ class Endpoint:
             self._timeline.at(deadline, self._tick)
 
     def _next_deadline(self) -> float | None:
-        deadlines = (self.outgoing.deadline, None if self.state == CLOSED else self.keepalive.deadline)
+        if self.state == CLOSED:
+            return None
+        deadlines = (self.outgoing.deadline, self.keepalive.deadline)
         return min((one for one in deadlines if one is not None), default=None)
 
     def _tick(self) -> None:

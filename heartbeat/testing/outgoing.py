@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from heartbeat.testing.network import GRAIN
 from heartbeat.testing.segments import BUFFER, SEGMENT
 
 if TYPE_CHECKING:
@@ -230,7 +231,7 @@ class Outgoing:
 
     def _has_waited(self, now: float) -> bool:
         most, since = self.user_timeout, self._waits_since
-        return most is not None and since is not None and now - since >= most
+        return most is not None and since is not None and now - since >= most - GRAIN
 
     def _launch_new(self, segment: InFlight) -> None:
         self.flight.append(segment)

@@ -1,0 +1,77 @@
+"""After which silence an unmodified peer is given up, and what the kernel is asked to do about it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from heartbeat.config import KernelOptions, check_kernel, check_seconds
+
+__all__ = ["DETECT", "ObserveLimits", "probing"]
+
+#: Seconds: nobody who adds an observer to something that exists wants to lose connections over a short outage.
+DETECT: Final = 30.0
+#: The handshake of TLS, as of every other connection of this library.
+HANDSHAKE: Final = 10.0
+# Keepalive counts whole seconds: below this it cannot ask twice in time.
+_DETECT: Final = (1.0, 3600.0)
+_IDLE: Final = (0.001, 30 * 86_400.0)
+_HANDSHAKE: Final = (0.001, 3600.0)
+# The first keepalive after a third of the time, the next ones after a sixth each: at the deadline three have gone
+# unanswered, and two even where the kernel's timers are as late as they may be (an eighth).
+FIRST_PROBE: Final = 3.0
+NEXT_PROBES: Final = 6.0
+# The kernel gives up by itself after this many detection times, as with TCP_USER_TIMEOUT.
+BACKSTOP: Final = 3.0
+MOST_SECONDS: Final = 32_767
+MOST_PROBES: Final = 127
+
+
+def probing(detect: float) -> KernelOptions:
+    """The kernel options by which an idle path is probed often enough to be judged within ``detect`` seconds.
+
+    TCP_NODELAY is left to the application. Change some with :func:`dataclasses.replace`: without ``keepalive`` an idle
+    path is not judged, without ``user_timeout`` a peer may refuse to read for as long as it likes.
+    """
+    first = min(max(1, int(detect / FIRST_PROBE)), MOST_SECONDS)
+    following = min(max(1, int(detect / NEXT_PROBES)), MOST_SECONDS)
+    count = math.ceil(max(0.0, BACKSTOP * detect - first) / following) + 1
+    return KernelOptions(
+        nodelay=False,
+        keepalive=True,
+        keepalive_idle=first,
+        keepalive_interval=following,
+        keepalive_count=min(count, MOST_PROBES),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObserveLimits:
+    """Seconds are floats.
+
+    :ivar detect: after which silence of its host a peer is dead, 1 to 3600
+    :ivar idle: after which silence of its application, 0.001 s to 30 days; None: it may be silent for ever
+    :ivar handshake: until the handshake of TLS is done; None: it may take as long as it likes
+    :ivar kernel: options for the kernel
+    :raises ConfigError: names the field and the value
+    """
+
+    detect: float = DETECT
+    idle: float | None = None
+    handshake: float | None = HANDSHAKE
+    kernel: KernelOptions | None = None
+
+    def __post_init__(self) -> None:
+        check_seconds("detect", self.detect, *_DETECT)
+        if self.idle is not None:
+            check_seconds("idle", self.idle, *_IDLE)
+        if self.handshake is not None:
+            check_seconds("handshake", self.handshake, *_HANDSHAKE)
+        if self.kernel is not None:
+            check_kernel("kernel", self.kernel)
+
+    @property
+    def options(self) -> KernelOptions:
+        """What the kernel is asked for: what was given, or what suits the detection time."""
+        return self.kernel if self.kernel is not None else probing(self.detect)
