@@ -14,26 +14,24 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet import error, tcp
+from twisted.internet import error
 from twisted.internet.interfaces import ISSLTransport
-from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
 from heartbeat.interfaces import IHeartbeat
 from heartbeat.liveness.beats import Beats
 from heartbeat.liveness.causes import name_silence
 from heartbeat.liveness.evidence import Evidence
-from heartbeat.liveness.layers import HOST_ONLY_KNOWN, NOTHING_KNOWN, Layers
 from heartbeat.liveness.liveness import Liveness
-from heartbeat.liveness.peer import Peer
 from heartbeat.liveness.signs import asked_in_vain, newest_sign
 from heartbeat.liveness.states import FINAL, State
 from heartbeat.net.adapters.pauses import Ears
 from heartbeat.net.address import kind_of, shown
 from heartbeat.net.heartbeat import Heartbeat
-from heartbeat.net.link import GONE, PASSES_ON, Link
+from heartbeat.net.link import GONE, Link
 from heartbeat.net.listening import call, tell
-from heartbeat.net.observed_link import ObservedLink
+from heartbeat.net.observed_link import ObservedLink, sits
+from heartbeat.net.observed_peer import ObservedPeer
 from heartbeat.net.options import KernelReports, user_timeout
 from heartbeat.net.pathpulse import SAME, PathPulse, SilencePulse
 from heartbeat.net.reasons import PeerLeft, reason_of
@@ -43,30 +41,10 @@ if TYPE_CHECKING:
     from heartbeat.net.limits import ObserveLimits
     from heartbeat.net.wheel import Wheel
 
-__all__ = ["Observation", "ObservedPeer"]
+__all__ = ["Observation"]
 
 # Of all observed connections of the process: equal reports are one object, and what does not work is said once.
 _KERNEL: Final = KernelReports()
-
-
-class ObservedPeer(Peer):
-    """The view of a peer that only its kernel speaks for: nothing is known of its loop, and nobody asks it."""
-
-    __slots__ = ("blind",)
-
-    blind: bool
-
-    @property
-    def interval(self) -> float:
-        """0.0: no question of ours is ever put."""
-        return 0.0
-
-    @property
-    def layers(self) -> Layers:
-        """Its host lives as long as its kernel answers; of its loop and its work nothing is known."""
-        if self.state in (State.ALIVE, State.STUCK):
-            return NOTHING_KNOWN if self.blind else HOST_ONLY_KNOWN
-        return super().layers
 
 
 class Observation(Ears):
@@ -297,7 +275,7 @@ class Observation(Ears):
         if not self.opened:
             judge.condemn("tls_timeout", now, seen, "the TLS handshake took too long")
         else:
-            if not _sits(self._link.transport, self._protocol()):
+            if not sits(self._link.transport, self._protocol()):
                 return  # somebody has taken our place, and hears what we do not
             cause, detail = "unattributed", "idle"
             if seen is not None and judge.suspicion is not None and asked_in_vain(seen.tcp):
@@ -334,16 +312,3 @@ class Observation(Ears):
                 tell(self._listener, self.peer, event, self.opened)
             if self._follower is not None:
                 self._follower(event)
-
-
-def _sits(transport: Any, protocol: Any) -> bool:
-    """Whether ``protocol`` still gets what comes over the transport: some protocols hand it on to others."""
-    if isinstance(transport, tcp.Connection):
-        reader = transport.protocol
-    elif isinstance(transport, ProtocolWrapper):
-        reader = transport.wrappedProtocol
-    else:
-        return True
-    while isinstance(reader, ProtocolWrapper):  # TLS that began later
-        reader = reader.wrappedProtocol
-    return reader is protocol or isinstance(reader, PASSES_ON)

@@ -11,7 +11,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 from heartbeat.liveness.evidence import Ending
 from heartbeat.liveness.table import CLOSED
-from heartbeat.net.link import Link, link_for
+from heartbeat.net.link import PASSES_ON, Link, link_for
 from heartbeat.net.shared_link import SharedLink
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from heartbeat.net.turns import Turns
 
-__all__ = ["ObservedLink"]
+__all__ = ["ObservedLink", "sits"]
 
 
 class ObservedLink(SharedLink):
@@ -55,3 +55,16 @@ def _through(transport: Any, turns: Turns, seen: Link) -> Link:
     while isinstance(raw, ProtocolWrapper):
         raw = raw.transport
     return link_for(raw, turns, raw.protocol) if isinstance(raw, tcp.Connection) else seen
+
+
+def sits(transport: Any, protocol: Any) -> bool:
+    """Whether ``protocol`` still gets what comes over the transport: some protocols hand it on to others."""
+    if isinstance(transport, tcp.Connection):
+        reader = transport.protocol
+    elif isinstance(transport, ProtocolWrapper):
+        reader = transport.wrappedProtocol
+    else:
+        return True
+    while isinstance(reader, ProtocolWrapper):  # TLS that began later
+        reader = reader.wrappedProtocol
+    return reader is protocol or isinstance(reader, PASSES_ON)
