@@ -14,8 +14,9 @@ __all__ = ["DETECT", "ObserveLimits", "probing"]
 DETECT: Final = 30.0
 #: The handshake of TLS, as of every other connection of this library.
 HANDSHAKE: Final = 10.0
-# Keepalive counts whole seconds: below this it cannot ask twice in time.
-_DETECT: Final = (1.0, 3600.0)
+#: Seconds: keepalive counts whole ones, and asks twice.
+LEAST_DETECT: Final = 1.0
+_DETECT: Final = (LEAST_DETECT, 3600.0)
 _IDLE: Final = (0.001, 30 * 86_400.0)
 _HANDSHAKE: Final = (0.001, 3600.0)
 # The first keepalive after a third of the time, the next ones after a sixth each: at the deadline three have gone
@@ -52,22 +53,22 @@ class ObserveLimits:
 
     :ivar detect: after which silence of its host a peer is dead, 1 to 3600
     :ivar idle: after which silence of its application, 0.001 s to 30 days; None: it may be silent for ever
-    :ivar handshake: until the handshake of TLS is done; None: it may take as long as it likes
+    :ivar handshake_timeout: until the handshake of TLS is done; None: it may take as long as it likes
     :ivar kernel: options for the kernel
     :raises ConfigError: names the field and the value
     """
 
     detect: float = DETECT
     idle: float | None = None
-    handshake: float | None = HANDSHAKE
+    handshake_timeout: float | None = HANDSHAKE
     kernel: KernelOptions | None = None
 
     def __post_init__(self) -> None:
         check_seconds("detect", self.detect, *_DETECT)
         if self.idle is not None:
             check_seconds("idle", self.idle, *_IDLE)
-        if self.handshake is not None:
-            check_seconds("handshake", self.handshake, *_HANDSHAKE)
+        if self.handshake_timeout is not None:
+            check_seconds("handshake_timeout", self.handshake_timeout, *_HANDSHAKE)
         if self.kernel is not None:
             check_kernel("kernel", self.kernel)
 

@@ -126,8 +126,8 @@ class Observation(Ears):
                 transport.__conform__ = self._conform
         if not ISSLTransport.providedBy(transport):
             self.open()
-        elif self._limits.handshake is not None:
-            self._limit_silence(self._limits.handshake)
+        elif self._limits.handshake_timeout is not None:
+            self._limit_silence(self._limits.handshake_timeout)
 
     def open(self) -> None:
         """The peer is judged from here on; twice is once."""

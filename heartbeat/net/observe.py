@@ -86,7 +86,7 @@ def observer_of(kind: type[Observer] = Observer, **settings: Unpack[ObserveSetti
     limits = ObserveLimits(
         detect=settings.get("detect", DETECT),
         idle=settings.get("idle"),
-        handshake=settings.get("handshake_timeout", HANDSHAKE),
+        handshake_timeout=settings.get("handshake_timeout", HANDSHAKE),
         kernel=settings.get("kernel"),
     )
     reactor = settings.get("reactor")

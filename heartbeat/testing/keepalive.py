@@ -6,7 +6,6 @@ acknowledgement, and again each ``interval``. While something is on its way it a
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -19,12 +18,6 @@ __all__ = ["Keepalive"]
 IDLE: Final = 7200.0
 INTERVAL: Final = 75.0
 COUNT: Final = 9
-_TCP: Final = socket.IPPROTO_TCP
-# Not every system has these; then nobody sets them there.
-_IDLE, _INTERVAL, _COUNT = (
-    (_TCP, getattr(socket, name, -1)) for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
-)
-_USER_TIMEOUT: Final = (_TCP, getattr(socket, "TCP_USER_TIMEOUT", -1))
 
 
 class Keepalive:
@@ -43,20 +36,21 @@ class Keepalive:
         self._count = COUNT
         self.deadline: float | None = None
 
-    def set(self, option: tuple[int, int], value: Any, now: float) -> None:
-        """An option of a socket; one that is not ours changes nothing."""
-        if option == (socket.SOL_SOCKET, socket.SO_KEEPALIVE):
-            self.deadline = now + self._idle if value else None
-        elif option == _IDLE:
-            self._idle = float(value)
-            if self.deadline is not None:
-                self.deadline = now + max(0.0, self._idle - self._elapsed(now))
-        elif option == _INTERVAL:
-            self._interval = float(value)
-        elif option == _COUNT:
-            self._count = int(value)
-        elif option == _USER_TIMEOUT:
-            self._outgoing.user_timeout = value / 1000.0 if value else None
+    def set(self, name: str, value: Any, now: float) -> None:
+        """An option was set: ``keepalive``, ``idle``, ``interval``, ``count``, or ``user_timeout`` in milliseconds."""
+        match name:
+            case "keepalive":
+                self.deadline = now + self._idle if value else None
+            case "idle":
+                self._idle = float(value)
+                if self.deadline is not None:
+                    self.deadline = now + max(0.0, self._idle - self._elapsed(now))
+            case "interval":
+                self._interval = float(value)
+            case "count":
+                self._count = int(value)
+            case "user_timeout":
+                self._outgoing.user_timeout = value / 1000.0 if value else None
 
     def expired(self, now: float) -> bool:
         """``deadline`` has come: probe, if that is due. False: it was tried often enough."""

@@ -68,9 +68,9 @@ class Connection(Endpoint):
         self._raise_error()
         return b"" if incoming.ended or self.state == CLOSED else None
 
-    def tune(self, option: tuple[int, int], value: Any) -> None:
-        """An option of its socket was set: keepalive and TCP_USER_TIMEOUT have an effect."""
-        self.keepalive.set(option, value, self._timeline.now)
+    def tune(self, name: str, value: Any) -> None:
+        """An option of its socket was set: see :meth:`.Keepalive.set`."""
+        self.keepalive.set(name, value, self._timeline.now)
         self._watch_deadline()
 
     def take_error(self) -> int:
