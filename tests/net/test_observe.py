@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet import tcp
 from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import (
+    IFileDescriptorReceiver,
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    IProtocolNegotiationFactory,
+    ISSLTransport,
+)
+from twisted.internet.protocol import ClientFactory
+from twisted.internet.testing import StringTransport, StringTransportWithDisconnection
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+from zope.interface import implementer
 
 from heartbeat.errors import PingLost
 from heartbeat.liveness.states import State
-from heartbeat.net import IHeartbeat, UnresponsiveConnection
+from heartbeat.net import IHeartbeat, RefusedConnection, UnresponsiveConnection
+from heartbeat.net.observe import observe_factory
+from heartbeat.net.observed_link import sits
 from heartbeat.testing import OneWay, SilentDrop
-from tests.net.observing import DETECT, ObservedCase
-from tests.net.wrapped import Halves, Notes
+from tests.net.adapters.cases import Reactor
+from tests.net.observing import DETECT, Board, ObservedCase
+from tests.net.wrapped import Halves, Notes, NotesFactory
 
 
 class PassingOnTests(ObservedCase):
@@ -206,8 +226,6 @@ class ClientTests(ObservedCase):
 
     def test_the_factorys_own_protocol(self) -> None:
         """``connect`` gives what the factory built; a dead path is found."""
-        from tests.net.wrapped import NotesFactory
-
         served = NotesFactory()
         self.server.listen(5432, served)
         factory = NotesFactory()
@@ -221,3 +239,194 @@ class ClientTests(ObservedCase):
         self.assertEqual(mine.lost.value.cause, "path_dead")
         self.hold(*served.built)
         self.addCleanup(served.built[0].transport.abortConnection)
+
+
+class TransportCase(SynchronousTestCase):
+    """A transport in memory, and time that passes by hand."""
+
+    def setUp(self) -> None:
+        """A reactor whose time passes by hand, and an application on a transport in memory."""
+        self.reactor = Reactor()
+        self.addCleanup(lambda: self.assertEqual(self.reactor.getDelayedCalls(), []))
+
+    def connected(self, transport: Any, wrapped: Any = None, **settings: Any) -> tuple[Any, Any]:
+        """The protocol on the transport, and the application."""
+        factory = NotesFactory()
+        if wrapped is not None:
+            factory.kind = lambda: wrapped
+        observing = observe_factory(factory, reactor=self.reactor, **settings)
+        protocol: Any = observing.buildProtocol(None)
+        protocol.makeConnection(transport)
+        return protocol, factory.built[0]
+
+
+class TransportTests(TransportCase):
+    """Transports into which nobody can see: only ``idle`` is judged there."""
+
+    def test_nothing_is_judged_without_evidence(self) -> None:
+        """No verdict, no timer: a transport in memory has no kernel."""
+        protocol, application = self.connected(StringTransport(), detect=2.0)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        handle = IHeartbeat(application.transport)
+        self.assertEqual(handle.peer.layers.host, "unknown")
+        protocol.connectionLost(Failure(ConnectionDone()))
+        self.assertIs(handle.state, State.LEFT)
+
+    def test_idle(self) -> None:
+        """The application's silence is limited there, too; it is told why."""
+        transport = StringTransportWithDisconnection()
+        protocol, application = self.connected(transport, idle=3.0)
+        transport.protocol = protocol
+        self.reactor.live(2.0)
+        protocol.dataReceived(b"beat")
+        self.reactor.live(2.9)
+        self.assertIsNone(application.lost)
+        self.reactor.live(0.3)
+        self.assertEqual(
+            (application.lost.value.cause, application.lost.value.evidence.detail), ("unattributed", "idle")
+        )
+        self.assertEqual(application.received, b"beat")
+
+    def test_a_stall(self) -> None:
+        """Three seconds in which our loop did not run are not the peer's."""
+        transport = StringTransportWithDisconnection()
+        protocol, application = self.connected(transport, idle=2.0)
+        transport.protocol = protocol
+        self.reactor.live(1.0)
+        self.reactor.stall(3.0)
+        self.assertIsNone(application.lost)
+        protocol.dataReceived(b"late")
+        self.reactor.live(1.5)
+        self.assertIsNone(application.lost)
+        transport.loseConnection()
+
+    def test_a_protocol_that_hands_its_transport_on(self) -> None:
+        """Whoever reads now is not seen by us, so nobody is said to be silent."""
+
+        class Layer(ProtocolWrapper):
+            """A transport of Twisted's that has a protocol."""
+
+        layer = Layer(WrappingFactory(NotesFactory()), Notes())
+        protocol, application = self.connected(layer, idle=1.0)
+        layer.wrappedProtocol = protocol
+        self.assertTrue(sits(layer, protocol))
+        layer.wrappedProtocol = Notes()
+        self.assertFalse(sits(layer, protocol))
+        layer.transport = StringTransport()
+        self.reactor.live(5.0)
+        self.assertIsNone(application.lost)
+        protocol.connectionLost(Failure(ConnectionDone()))
+
+    def test_what_a_protocol_provides(self) -> None:
+        """A transport sees what the application provides, and not what it does not; None is passed on."""
+
+        @implementer(IHandshakeListener, IFileDescriptorReceiver)
+        class Rich(Halves):
+            """Knows everything."""
+
+            def handshakeCompleted(self) -> None:
+                self.said.append("shaken")
+
+            def fileDescriptorReceived(self, descriptor: int) -> None:
+                self.said.append(f"descriptor {descriptor}")
+
+            def logPrefix(self) -> str:
+                return "Rich"
+
+        protocol, application = self.connected(StringTransport(), Rich())
+        protocol.handshakeCompleted()
+        protocol.fileDescriptorReceived(3)
+        protocol.readConnectionLost()
+        protocol.writeConnectionLost()
+        self.assertEqual(application.said, ["made", "shaken", "descriptor 3", "read over", "write over"])
+        for one in (IHalfCloseableProtocol, IFileDescriptorReceiver):
+            self.assertTrue(one.providedBy(protocol))
+        self.assertEqual(protocol.logPrefix(), "Rich")
+        plain, _ = self.connected(StringTransport())
+        plain.handshakeCompleted()
+        for one in (IHalfCloseableProtocol, IFileDescriptorReceiver):
+            self.assertFalse(one.providedBy(plain))
+        nobody = observe_factory(NotesFactory(lambda: None), reactor=self.reactor)
+        self.assertIsNone(nobody.buildProtocol(None))
+        for one in (protocol, plain):
+            one.connectionLost(Failure(ConnectionDone()))
+
+    def test_what_a_factory_provides(self) -> None:
+        """It starts and stops, has its name, and offers its protocols by ALPN."""
+        site = Site(Resource(), reactor=self.reactor)
+        factory: Any = observe_factory(site, reactor=self.reactor)
+        self.assertEqual(factory.acceptableProtocols(), site.acceptableProtocols())
+        self.assertTrue(IProtocolNegotiationFactory.providedBy(factory))
+        self.assertFalse(IProtocolNegotiationFactory.providedBy(observe_factory(NotesFactory(), reactor=self.reactor)))
+        self.assertEqual(factory.logPrefix(), "Site")
+        factory.doStart()
+        self.assertEqual(site.numPorts, 1)
+        factory.doStop()
+        called: list[str] = []
+
+        class Client(ClientFactory):
+            """As ``connectTCP`` wants it."""
+
+            def startedConnecting(self, connector: Any) -> None:
+                called.append("started")
+
+            def clientConnectionFailed(self, connector: Any, reason: Any) -> None:
+                called.append("failed")
+
+            def clientConnectionLost(self, connector: Any, reason: Any) -> None:
+                called.append("lost")
+
+        client: Any = observe_factory(Client(), reactor=self.reactor)
+        client.startedConnecting(None)
+        client.clientConnectionFailed(None, None)
+        client.clientConnectionLost(None, None)
+        self.assertEqual(called, ["started", "failed", "lost"])
+
+
+@implementer(ISSLTransport)
+class Secure(StringTransportWithDisconnection):
+    """A transport in memory that says it is TLS."""
+
+    def getPeerCertificate(self) -> None:
+        """None was shown."""
+
+
+class HandshakeTests(TransportCase):
+    """On TLS nobody is judged, and nobody joined, before the handshake."""
+
+    def secure(self, **settings: Any) -> tuple[Any, Any, Board]:
+        """The protocol, the application, and what was told."""
+        board = Board()
+        transport = Secure()
+        protocol, application = self.connected(transport, listener=board, **settings)
+        transport.protocol = protocol
+        return protocol, application, board
+
+    def test_it_is_waited_for(self) -> None:
+        """Longer than the application may be silent, and no longer than it has; attentively."""
+        protocol, application, board = self.secure(idle=1.0, handshake_timeout=4.0)
+        self.reactor.live(2.0)
+        self.reactor.stall(5.0)
+        self.assertEqual((application.lost, board.told), (None, []))
+        protocol.handshakeCompleted()
+        self.assertEqual(board.told, ["joined", "Alive"])
+        self.reactor.live(0.9)
+        self.assertIsNone(application.lost)
+        self.reactor.live(0.3)
+        self.assertEqual(application.lost.value.cause, "unattributed")
+
+    def test_it_takes_too_long(self) -> None:
+        """That is a refusal, with the cause of every handshake."""
+        _, application, board = self.secure(handshake_timeout=4.0)
+        self.reactor.live(4.3)
+        self.assertIsInstance(application.lost.value, RefusedConnection)
+        self.assertEqual((application.lost.value.cause, board.told), ("tls_timeout", []))
+
+    def test_it_may_take_for_ever(self) -> None:
+        """... if that is wanted."""
+        protocol, application, _ = self.secure(handshake_timeout=None)
+        self.reactor.live(20.0)
+        self.assertIsNone(application.lost)
+        protocol.dataReceived(b"behind a wrapper the first word is how a handshake shows")
+        self.assertIs(IHeartbeat(application.transport).state, State.ALIVE)
+        protocol.connectionLost(Failure(ConnectionDone()))
