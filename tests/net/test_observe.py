@@ -306,13 +306,13 @@ class TransportTests(TransportCase):
         class Layer(ProtocolWrapper):
             """A transport of Twisted's that has a protocol."""
 
-        layer = Layer(WrappingFactory(NotesFactory()), Notes())
+        layer: Any = Layer(WrappingFactory(NotesFactory()), Notes())
+        layer.transport = StringTransport()
         protocol, application = self.connected(layer, idle=1.0)
         layer.wrappedProtocol = protocol
         self.assertTrue(sits(layer, protocol))
         layer.wrappedProtocol = Notes()
         self.assertFalse(sits(layer, protocol))
-        layer.transport = StringTransport()
         self.reactor.live(5.0)
         self.assertIsNone(application.lost)
         protocol.connectionLost(Failure(ConnectionDone()))
