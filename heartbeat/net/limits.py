@@ -8,7 +8,7 @@ from typing import Final
 
 from heartbeat.config import KernelOptions, check_kernel, check_seconds
 
-__all__ = ["DETECT", "ObserveLimits", "probing"]
+__all__ = ["DETECT", "ObserveLimits", "is_probing", "probing"]
 
 #: Seconds: nobody who adds an observer to something that exists wants to lose connections over a short outage.
 DETECT: Final = 30.0
@@ -25,6 +25,7 @@ FIRST_PROBE: Final = 3.0
 NEXT_PROBES: Final = 6.0
 # The kernel gives up by itself after this many detection times, as with TCP_USER_TIMEOUT.
 BACKSTOP: Final = 3.0
+TIMER_LATENESS: Final = 1.125
 MOST_SECONDS: Final = 32_767
 MOST_PROBES: Final = 127
 
@@ -45,6 +46,15 @@ def probing(detect: float) -> KernelOptions:
         keepalive_interval=following,
         keepalive_count=min(count, MOST_PROBES),
     )
+
+
+def is_probing(options: KernelOptions, detect: float) -> bool:
+    """Whether a kernel with these options asks an idle peer so soon that its silence counts from the last answer on.
+
+    Otherwise it counts from the first question on: an hour in which nobody was asked is no silence.
+    """
+    idle = options.keepalive_idle
+    return options.keepalive and idle is not None and TIMER_LATENESS * idle <= max(detect / 2.0, TIMER_LATENESS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

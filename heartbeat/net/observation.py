@@ -10,30 +10,31 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet import error
 from twisted.internet.interfaces import ISSLTransport
 from twisted.python.failure import Failure
 
-from heartbeat.interfaces import IHeartbeat
 from heartbeat.liveness.beats import Beats
 from heartbeat.liveness.causes import name_silence
 from heartbeat.liveness.evidence import Evidence
 from heartbeat.liveness.liveness import Liveness
-from heartbeat.liveness.signs import asked_in_vain, newest_sign
+from heartbeat.liveness.signs import asked_in_vain
 from heartbeat.liveness.states import FINAL, State
 from heartbeat.net.adapters.pauses import Ears
 from heartbeat.net.address import kind_of, shown
+from heartbeat.net.conforming import Conforming
 from heartbeat.net.heartbeat import Heartbeat
+from heartbeat.net.limits import is_probing
 from heartbeat.net.link import GONE, Link
 from heartbeat.net.listening import call, tell
 from heartbeat.net.observed_link import ObservedLink, sits
 from heartbeat.net.observed_peer import ObservedPeer
 from heartbeat.net.options import KernelReports, user_timeout
-from heartbeat.net.pathpulse import SAME, PathPulse, SilencePulse
+from heartbeat.net.pathpulse import PathPulse, SilencePulse
 from heartbeat.net.reasons import PeerLeft, reason_of
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Observation(Ears):
     :ivar gone: the transport has ended
     :ivar decided: by our own verdict
     :ivar decided_at: when, monotonic seconds
+    :ivar heard_again: its application said something after that
     """
 
     def __init__(
@@ -85,7 +87,7 @@ class Observation(Ears):
         self._heartbeat: Heartbeat | None = None
         self.opened = self.gone = self.decided = False
         self.decided_at = 0.0
-        self._spoke = False  # after our verdict
+        self.heard_again = False
         self._last: Evidence | None = None  # the last look
         self.seconds: Callable[[], float] = wheel.seconds
         self.beats = Beats(
@@ -97,7 +99,8 @@ class Observation(Ears):
         judge.rtt = None  # there are no answers to wait for
         link = ObservedLink(transport, wheel.turns)
         self._link: Link = link
-        self._path = PathPulse(wheel, judge, link, self._decided, self._spread, self._vanished)
+        vanished = partial(self.end, Failure(error.ConnectionDone()))  # somebody took our place, and was told
+        self._path = PathPulse(wheel, judge, link, self._decided, self._spread, vanished)
         self._silence: SilencePulse | None = None
         address = shown(transport.getPeer())
         self.peer = ObservedPeer(
@@ -113,7 +116,7 @@ class Observation(Ears):
         options = self._limits.options
         report = _KERNEL.opened(link.seen, options, judge, _KERNEL.connected(link.seen, options))
         self.peer.options = report
-        self._path.probed = report.get("keepalive") == "applied"
+        self._path.probed = report.get("keepalive_idle") == "applied" and is_probing(options, judge.terms.detect)
         link.user_timeout = user_timeout(options, judge) if report.get("user_timeout") == "applied" else None
 
     # -- the gate
@@ -121,9 +124,7 @@ class Observation(Ears):
     def begin(self) -> None:
         """The transport is there. On TLS the handshake comes first."""
         transport = self._link.transport
-        with suppress(AttributeError, TypeError):  # one that takes no attributes does not know of its heartbeat
-            if IHeartbeat(transport, None) is None:
-                transport.__conform__ = self._conform
+        self._conforming = Conforming(transport, lambda: self.heartbeat)
         if not ISSLTransport.providedBy(transport):
             self.open()
         elif self._limits.handshake_timeout is not None:
@@ -155,9 +156,6 @@ class Observation(Ears):
         self._silence = SilencePulse(wheel, judge, self._protocol, self._link, self._silent)
         self._silence.start()
 
-    def _conform(self, interface: Any) -> Heartbeat | None:
-        return self.heartbeat if interface is IHeartbeat else None
-
     @property
     def heartbeat(self) -> Heartbeat:
         """The handle, made when it is first asked for."""
@@ -173,7 +171,7 @@ class Observation(Ears):
             self.open()
         if self._silence is not None:
             self._silence.heard(self.seconds())
-        self._spoke = self._spoke or self.decided
+        self.heard_again = self.heard_again or self.decided
 
     def listen(self) -> None:
         """Look now, for whoever wants to know the state as of now."""
@@ -181,22 +179,15 @@ class Observation(Ears):
             self._path.listen(self.seconds())
             self._spread()
 
-    @property
-    def doubtful(self) -> bool:
-        """Whether something is without an answer that should have one, as far as is known now."""
-        tcp = self._link.look(self.seconds()).tcp
-        waits = tcp is not None and bool(tcp.probes or tcp.retransmits)
-        silent = self._silence is not None and self._silence.judge.state is State.SUSPECT
-        return waits or silent or self.beats.state is State.SUSPECT
+    def look(self) -> Evidence:
+        """What can be seen now, or could be seen last."""
+        return self._last if self._last is not None else self._link.look(self.seconds())
 
     @property
-    def revived(self) -> bool:
-        """Whether the peer gave a sign of life after our verdict, which was wrong then."""
-        evidence = self.beats.evidence
-        before = None if evidence is None else evidence.tcp
-        seen = self._last if self._last is not None else self._link.look(self.seconds())
-        sign = None if before is None or seen.tcp is None else newest_sign(before, seen)
-        return self.decided and (self._spoke or (sign is not None and sign > self.decided_at + SAME))
+    def suspect(self) -> bool:
+        """Whether the peer is silent, as far as is known now: its kernel, or its application where that is limited."""
+        silent = self._silence is not None and self._silence.judge.state is State.SUSPECT
+        return silent or self.beats.state is State.SUSPECT
 
     def end(self, reason: Failure) -> Failure:
         """The transport is gone; twice is once. Returns the reason for the application: with our cause if there is
@@ -212,26 +203,19 @@ class Observation(Ears):
                 self.beats.ended(ending, now)
             self._spread()
             self._stop()
-            transport = self._link.transport
             self._link = self._path.link = GONE  # whoever keeps a handle keeps no transport
             if self._heartbeat is not None:
                 self._heartbeat.ended()
-            self._forget(transport)
+            self._conforming.settle(self.heartbeat)
         ours = self.beats.state is State.DEAD or self.decided
         return self.reason() if ours and self._acts else reason
-
-    def _forget(self, transport: Any) -> None:
-        """Whoever looks for a handle in ``connectionLost`` finds it; no cycle is left for the collector."""
-        if getattr(transport, "__dict__", {}).get("__conform__") == self._conform:
-            handle = self.heartbeat
-            transport.__conform__ = lambda interface: handle if interface is IHeartbeat else None
 
     def deaf(self) -> None:
         """The application stopped reading."""
         now = self.seconds()
         if self._silence is not None:
             self._silence.deaf(now)
-        if self.opened:
+        if self.opened and not self._path.blind:
             self._path.deaf(now)
 
     def hearing(self) -> None:
@@ -282,10 +266,6 @@ class Observation(Ears):
                 cause, detail = name_silence(judge.suspicion.half_time, seen)
             judge.condemn(cause, now, replace(seen if seen is not None else Evidence(now), detail=detail))
         self._decided()
-
-    def _vanished(self) -> None:
-        """Whoever has taken our place on the transport was told its end, and we were not."""
-        self.end(Failure(error.ConnectionDone()))
 
     def _decided(self) -> None:
         if self.decided:

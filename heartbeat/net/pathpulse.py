@@ -87,7 +87,7 @@ class PathPulse(Pulse):
         link: Link,
         decided: Callable[[], None],
         spread: Callable[[], None],
-        vanished: Callable[[], None],
+        vanished: Callable[[], object],
     ) -> None:
         super().__init__(wheel, judge, link, decided=decided)
         self._vanished = vanished

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
+from heartbeat.liveness.signs import newest_sign
 from heartbeat.liveness.states import State
+from heartbeat.net.pathpulse import SAME
 
 if TYPE_CHECKING:
     from heartbeat.net.heartbeat import Heartbeat
@@ -144,16 +146,23 @@ class Watched:
 
     @property
     def revived(self) -> bool:
-        """Whether the peer was heard after the verdict."""
-        return self._observation.revived
+        """Whether the peer gave a sign of life after the verdict, which was wrong then."""
+        seen = self._observation
+        if seen.heard_again:
+            return True
+        evidence = seen.beats.evidence
+        sign = None if evidence is None else newest_sign(evidence.tcp, seen.look())
+        return seen.decided and sign is not None and sign > seen.decided_at + SAME
 
     @property
     def left(self) -> float | None:
         """How many seconds a peer that is doubtful now had left; None: it is well."""
         seen = self._observation
         judge = seen.beats.liveness
+        tcp = seen.look().tcp
+        waits = tcp is not None and bool(tcp.probes or tcp.retransmits)
         silent = seen.seconds() - judge.heard_at
-        return max(0.0, judge.terms.detect - silent) if seen.doubtful else None
+        return max(0.0, judge.terms.detect - silent) if waits or seen.suspect else None
 
 
 class Handled(Watched):

@@ -22,6 +22,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 from zope.interface import implementer
 
+from heartbeat.config import KernelOptions
 from heartbeat.errors import PingLost
 from heartbeat.liveness.states import State
 from heartbeat.net import IHeartbeat, RefusedConnection, UnresponsiveConnection
@@ -157,6 +158,23 @@ class VerdictTests(ObservedCase):
         self.assertIs(IHeartbeat(theirs.transport).state, State.ALIVE)
         self.assertEqual(self.board.told, ["joined", "Alive"])
         self.net.run(2.0)
+
+    def test_without_keepalives(self) -> None:
+        """An hour in which nobody was asked is no silence: a short outage afterwards kills nobody, a long one does."""
+        theirs, mine = self.pair(kernel=KernelOptions(nodelay=False))
+        self.net.run(3600.0)
+        self.assertEqual(self.board.told, ["joined", "Alive"])
+        drop = SilentDrop()
+        self.net.between(self.client, self.server).add(drop)
+        theirs.transport.write(b"anybody?")
+        self.net.run(3.0)
+        self.net.between(self.client, self.server).remove(drop)
+        self.net.run(600.0)
+        self.assertIsNone(theirs.lost)
+        self.assertEqual(mine.received, b"anybody?")
+        self.drop()
+        theirs.transport.write(b"anybody?")
+        self.assertLessEqual(self.lost_after(theirs), 1.5 * DETECT + 0.1)
 
     def test_a_silent_application(self) -> None:
         """``idle`` ends it: nothing was heard of the application for so long, and why is not known."""

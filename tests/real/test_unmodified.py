@@ -127,7 +127,6 @@ class StreamTests(WrappedCase):
             port = await serverFromString(
                 reactor, f"heartbeat:unix:{path}:beatMode=observe:beatDetect=1:beatIdle=2"
             ).listen(served)
-            self.addCleanup(port.stopListening)
             mine: Any = await clientFromString(reactor, f"unix:{path}").connect(NotesFactory())
             self.addCleanup(mine.transport.abortConnection)
             for _ in range(3):
@@ -140,6 +139,7 @@ class StreamTests(WrappedCase):
                 await sleep(0.1)
             self.assertEqual(theirs.lost.value.cause, "unattributed")
             self.assertEqual(theirs.lost.value.evidence.detail, "idle")
+            await port.stopListening()
 
 
 class SecureTests(WrappedCase):
