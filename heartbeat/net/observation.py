@@ -99,7 +99,7 @@ class Observation(Ears):
         judge.rtt = None  # there are no answers to wait for
         link = ObservedLink(transport, wheel.turns)
         self._link: Link = link
-        vanished = partial(self.end, Failure(error.ConnectionDone()))  # somebody took our place, and was told
+        vanished = partial(_vanished, self)
         self._path = PathPulse(wheel, judge, link, self._decided, self._spread, vanished)
         self._silence: SilencePulse | None = None
         address = shown(transport.getPeer())
@@ -292,3 +292,8 @@ class Observation(Ears):
                 tell(self._listener, self.peer, event, self.opened)
             if self._follower is not None:
                 self._follower(event)
+
+
+def _vanished(seen: Observation) -> None:
+    """Whoever has taken our place on the transport was told its end, and we were not."""
+    seen.end(Failure(error.ConnectionDone()))

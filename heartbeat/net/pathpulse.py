@@ -90,17 +90,22 @@ class PathPulse(Pulse):
         vanished: Callable[[], object],
     ) -> None:
         super().__init__(wheel, judge, link, decided=decided)
-        self._vanished = vanished
+        self._vanished: Callable[[], object] = vanished
         self.probed = False
         self._reading = True
         self._looking = False
-        self._spread = spread
+        self._spread: Callable[[], object] = spread
         self._before: TcpInfo | None = link.look(wheel.seconds()).tcp
 
     @property
     def blind(self) -> bool:
         """Whether this transport or platform shows nothing to judge by."""
         return self._before is None or self._before.last_ack_recv is None
+
+    def stop(self) -> None:
+        """Watch no more, and keep nobody who was told."""
+        super().stop()
+        self._spread = self._vanished = _tell_nobody
 
     def deaf(self, now: float) -> None:
         """The application does not read: nobody is judged."""
@@ -176,3 +181,7 @@ class PathPulse(Pulse):
         if judge.suspicion is not None:
             judge.refute(now)
         judge.due = max(at + judge.terms.half, now)
+
+
+def _tell_nobody() -> None:
+    """It is over."""

@@ -9,6 +9,7 @@ Nothing that a shadow says ends a connection.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, Unpack
 
@@ -22,7 +23,7 @@ from heartbeat.net.limits import MOST_PROBES, ObserveLimits, probing
 from heartbeat.net.observation import Observation
 from heartbeat.net.observe import ObserveSettings, observer_of
 from heartbeat.net.observed import ObservedProtocol, Observer, ObservingFactory
-from heartbeat.net.shadowed import Handled, Pair, ShadowReport, Watched
+from heartbeat.net.shadowed import Handled, Hooked, Pair, ShadowReport, Watched
 
 __all__ = ["KNOWN", "Other", "Shadow", "ShadowObserver", "ShadowReport"]
 
@@ -184,19 +185,5 @@ def _hook(protocol: Any, names: tuple[str, ...], killed: Callable[[], None]) -> 
     for name in names:
         method = getattr(protocol, name, None)
         if callable(method):
-            setattr(protocol, name, _Hooked(method, killed))
-
-
-class _Hooked:
-    """In the place of a method of one instance."""
-
-    __slots__ = ("_killed", "_method")
-
-    def __init__(self, method: Callable[..., Any], killed: Callable[[], None]) -> None:
-        self._method = method
-        self._killed = killed
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The other heartbeat gives up."""
-        self._killed()
-        return self._method(*args, **kwargs)
+            with suppress(AttributeError, TypeError):  # one that takes no attributes tells nobody
+                setattr(protocol, name, Hooked(method, killed))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from heartbeat.net.observation import Observation
     from heartbeat.net.shadow import Shadow
 
-__all__ = ["Handled", "Pair", "ShadowReport", "Watched"]
+__all__ = ["Handled", "Hooked", "Pair", "ShadowReport", "Watched"]
 
 log = Logger()
 
@@ -101,7 +102,9 @@ class Pair:
                 found = self._watched.alone
                 self._tell("earlier", f"we had found it dead {found:.1f} s before", found)
         self._shadow.forget(self)
-        self._protocol = None
+        protocol, self._protocol = self._protocol, None
+        for name in [name for name, there in getattr(protocol, "__dict__", {}).items() if isinstance(there, Hooked)]:
+            delattr(protocol, name)
 
     def _tell(self, name: str, why: str, seconds: float | None = None) -> None:
         self._count(name)
@@ -202,3 +205,18 @@ class Handled(Watched):
         handle = self._handle
         silent = handle.now - handle.peer.heard_at
         return max(0.0, handle.peer.detect - silent) if handle.state is State.SUSPECT else None
+
+
+class Hooked:
+    """In the place of a method of one instance."""
+
+    __slots__ = ("_killed", "_method")
+
+    def __init__(self, method: Callable[..., Any], killed: Callable[[], None]) -> None:
+        self._method = method
+        self._killed = killed
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The other heartbeat gives up."""
+        self._killed()
+        return self._method(*args, **kwargs)

@@ -228,6 +228,40 @@ class VerdictTests(ObservedCase):
         self.lost_after(theirs)
         self.assertEqual(theirs.lost.value.cause, "peer_not_reading")
 
+    def test_a_peer_that_repeats_itself(self) -> None:
+        """Nothing of ours is in flight, and it cannot hear our acknowledgements: what it repeats, more and more rarely,
+        is life to us for at most two detection times, and then it is dead in one more."""
+        theirs, mine = self.pair()
+        self.net.run(5.0)
+        self.net.between(self.client, self.server).add(OneWay(towards="client"))
+        mine.transport.write(b"can you hear me?")
+        took = self.lost_after(theirs)
+        self.assertTrue(DETECT < took <= 3 * DETECT + 0.1, took)
+
+    def test_a_peer_that_does_not_read_and_dies(self) -> None:
+        """Its closed window is probed more and more rarely; the backstop of the kernel is the bound."""
+        theirs, mine = self.pair()
+        mine.transport.pauseProducing()
+        theirs.transport.write(bytes(2_000_000))
+        self.net.run(5.0)
+        self.drop()
+        self.assertLessEqual(self.lost_after(theirs), 3 * DETECT)
+
+    def test_a_protocol_that_hands_its_transport_on(self) -> None:
+        """Whoever takes its place hears the end, and we let go."""
+        theirs, mine = self.pair(idle=3.0)
+        heir = Notes()
+        theirs.transport.protocol = heir
+        heir.makeConnection(theirs.transport)
+        self.hold(heir)
+        self.net.run(10.0)
+        self.assertIsNone(heir.lost)
+        mine.transport.loseConnection()
+        self.net.run(1.0)
+        self.assertIs(heir.lost.type if heir.lost is not None else None, ConnectionDone)
+        self.net.run(DETECT)
+        self.assertEqual(self.board.told[-2:], ["Left", "gone"])
+
     def test_a_peer_that_was_rebooted(self) -> None:
         """The new system knows nothing of the connection, and answers a keepalive with a reset."""
         theirs, _ = self.pair()
