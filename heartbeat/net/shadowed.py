@@ -54,12 +54,15 @@ class ShadowReport:
 
 
 class Pair:
-    """Two judges of one connection."""
+    """Two judges of one connection.
+
+    :ivar protocol: the user's, None where only a handle is known, and when it is gone
+    """
 
     def __init__(self, shadow: Shadow, watched: Watched, protocol: Any) -> None:
         self._shadow = shadow
         self._watched = watched
-        self._protocol = protocol
+        self.protocol = protocol
         self._settled = False
         self._counts: dict[str, int | float] = {"connections": 1}
 
@@ -69,8 +72,8 @@ class Pair:
 
     def is_of(self, protocol: Any) -> bool:
         """Whether it is the connection of this protocol, or of this transport."""
-        transport = getattr(self._protocol, "transport", None)
-        return protocol is not None and protocol in (self._protocol, transport)
+        transport = getattr(self.protocol, "transport", None)
+        return protocol is not None and protocol in (self.protocol, transport)
 
     def killed(self) -> None:
         """The other heartbeat gives the peer up. Once: a second kill of the same is none."""
@@ -102,7 +105,7 @@ class Pair:
                 found = self._watched.alone
                 self._tell("earlier", f"we had found it dead {found:.1f} s before", found)
         self._shadow.forget(self)
-        protocol, self._protocol = self._protocol, None
+        protocol, self.protocol = self.protocol, None
         for name in [name for name, there in getattr(protocol, "__dict__", {}).items() if isinstance(there, Hooked)]:
             delattr(protocol, name)
 

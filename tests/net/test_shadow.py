@@ -9,6 +9,7 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
+from twisted.trial.unittest import SkipTest
 
 from heartbeat.errors import ConfigError
 from heartbeat.liveness.states import State
@@ -251,3 +252,28 @@ class OtherTests(ShadowCase):
         """Said at once, with the thing."""
         error = self.assertRaises(ConfigError, Shadow, 17, Other())
         self.assertIn("subject: must be a factory or the handle of a connection, not 17", str(error))
+
+    def test_the_pings_of_autobahn(self) -> None:
+        """Its own way of giving up is known by name; the library is left as it is."""
+        try:
+            from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+        except ImportError:
+            raise SkipTest("needs autobahn") from None
+        reactor = self.server.reactor
+        factory: Any = WebSocketServerFactory(f"ws://server:{PORT}", reactor=reactor)
+        factory.protocol = WebSocketServerProtocol
+        factory.setProtocolOptions(openHandshakeTimeout=0, closeHandshakeTimeout=0)
+        named = Shadow(factory, reactor=reactor)
+        assert named.factory is not None
+        self.server.listen(PORT, named.factory)
+        mine: Any = self.net.result(self.plain().connect(NotesFactory()))
+        self.net.run(3.0)
+        (pair,) = named.open
+        protocol = pair.protocol
+        protocol.onAutoPingTimeout()
+        self.net.run(0.1)
+        self.assertIsNotNone(mine.lost)
+        self.assertEqual((named.report().kills, named.report().spared), (1, 1))
+        self.assertNotIn("onAutoPingTimeout", protocol.__dict__)
+        self.hold(mine)
+        self.held += [protocol, protocol.transport]
