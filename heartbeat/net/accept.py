@@ -29,11 +29,13 @@ from heartbeat.net.adapters.idle import IdlePulse
 from heartbeat.net.address import counted_as
 from heartbeat.net.limits import LEAST_DETECT, ObserveLimits
 from heartbeat.net.observed import ObservedProtocol, Observer
-from heartbeat.net.wrapper import WrappedProtocol, WrappingFactory
+from heartbeat.net.wrapper import SERVER_FULL, WrappedProtocol, WrappingFactory
 from heartbeat.wire.frames import HELLO
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IProtocolFactory
+
+    from heartbeat.net.driver import Driver
 
 __all__ = ["AcceptingFactory", "UndecidedProtocol"]
 
@@ -42,7 +44,10 @@ MAGIC: Final = HELLO
 
 
 class AcceptingFactory(WrappingFactory):
-    """Accepts framed connections and others. See :func:`.heartbeat_factory`, which makes it with ``mode="accept"``."""
+    """Accepts framed connections and others. See :func:`.heartbeat_factory`, which makes it with ``mode="accept"``.
+
+    ``drain`` is for the framed ones, which can be told; the others end by themselves, or with ``abort_all``.
+    """
 
     def __init__(self, wrapped: IProtocolFactory, *args: Any, **kwargs: Any) -> None:
         super().__init__(wrapped, *args, **kwargs)
@@ -70,6 +75,15 @@ class AcceptingFactory(WrappingFactory):
         config = self.config
         limits = ObserveLimits(detect=max(config.detect, LEAST_DETECT), handshake_timeout=config.handshake_timeout)
         return Observer(limits, self.listener, self.reactor, self.wheel)
+
+    def ready(self, driver: Driver) -> None:
+        """The limit of all holds for the framed ones, too, which are told."""
+        if self.max_connections is not None and self.connections > self.max_connections:
+            now = self.wheel.seconds()
+            driver.session.bye(SERVER_FULL, "this server is full", now)
+            driver.attend(now)
+        else:
+            super().ready(driver)
 
     def remember(self, protocol: Protocol) -> None:
         """It is open, and no framed one."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet import error
 from twisted.internet.interfaces import ISSLTransport
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
 from heartbeat.liveness.beats import Beats
@@ -25,7 +26,7 @@ from heartbeat.liveness.liveness import Liveness
 from heartbeat.liveness.signs import asked_in_vain
 from heartbeat.liveness.states import FINAL, State
 from heartbeat.net.adapters.pauses import Ears
-from heartbeat.net.address import kind_of, shown
+from heartbeat.net.address import kind_of
 from heartbeat.net.conforming import Conforming
 from heartbeat.net.heartbeat import Heartbeat
 from heartbeat.net.limits import is_probing
@@ -34,7 +35,7 @@ from heartbeat.net.listening import call, tell
 from heartbeat.net.observed_link import ObservedLink, sits
 from heartbeat.net.observed_peer import ObservedPeer
 from heartbeat.net.options import KernelReports, user_timeout
-from heartbeat.net.pathpulse import PathPulse, SilencePulse
+from heartbeat.net.pathpulse import PathPulse, SilencePulse, silence_left
 from heartbeat.net.reasons import PeerLeft, reason_of
 
 if TYPE_CHECKING:
@@ -102,10 +103,10 @@ class Observation(Ears):
         vanished = partial(_vanished, self)
         self._path = PathPulse(wheel, judge, link, self._decided, self._spread, vanished)
         self._silence: SilencePulse | None = None
-        address = shown(transport.getPeer())
-        self.peer = ObservedPeer(
-            self.beats, wheel.clocks, id=f"~{address}", address=address, transport=kind_of(transport)
-        )
+        # Behind a proxy the address of the peer is known only when its first bytes have come (facts R7).
+        self._unlocated = isinstance(transport, ProtocolWrapper) and not ISSLTransport.providedBy(transport)
+        self.peer = ObservedPeer(self.beats, wheel.clocks, id="", transport=kind_of(transport))
+        self.peer.locate(transport.getPeer())
         self.peer.bare = True
         self.peer.blind = self._path.blind
         self._set_options(link, judge)
@@ -169,6 +170,9 @@ class Observation(Ears):
         """The application of the peer said something. The first word, behind a wrapper, is how a handshake shows."""
         if not self.opened:
             self.open()
+        if self._unlocated:
+            self._unlocated = False
+            self.peer.locate(self._link.transport.getPeer())
         if self._silence is not None:
             self._silence.heard(self.seconds())
         self.heard_again = self.heard_again or self.decided
@@ -183,11 +187,11 @@ class Observation(Ears):
         """What can be seen now, or could be seen last."""
         return self._last if self._last is not None else self._link.look(self.seconds())
 
-    @property
-    def suspect(self) -> bool:
-        """Whether the peer is silent, as far as is known now: its kernel, or its application where that is limited."""
-        silent = self._silence is not None and self._silence.judge.state is State.SUSPECT
-        return silent or self.beats.state is State.SUSPECT
+    def left(self) -> float | None:
+        """Seconds until the earliest verdict on a peer whose kernel or application is silent; None: it is well."""
+        now = self.seconds()
+        judges = [self.beats.liveness, *([] if self._silence is None else [self._silence.judge])]
+        return min((silence_left(one, now) for one in judges if one.state is State.SUSPECT), default=None)
 
     def end(self, reason: Failure) -> Failure:
         """The transport is gone; twice is once. Returns the reason for the application: with our cause if there is

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 from heartbeat.liveness.layers import HOST_ONLY_KNOWN, NOTHING_KNOWN, Layers
 from heartbeat.liveness.peer import Peer
 from heartbeat.liveness.states import State
+from heartbeat.net.address import shown
 
 __all__ = ["ObservedPeer"]
+
+# Those on UNIX sockets have no address.
+_numbers = itertools.count(1)
 
 
 class ObservedPeer(Peer):
@@ -18,6 +25,13 @@ class ObservedPeer(Peer):
     __slots__ = ("blind",)
 
     blind: bool
+
+    def locate(self, address: Any) -> None:
+        """Where it is, as its transport says now; it is called by that."""
+        text = shown(address)
+        if not self.id or text != self.address:
+            self.id = f"~{text}" if text else f"unix#{next(_numbers)}"
+        self.address = text
 
     @property
     def interval(self) -> float:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from heartbeat.liveness.beats import Beats
 from heartbeat.liveness.causes import name_silence
 from heartbeat.liveness.signs import asked, asked_in_vain, newest_sign
 from heartbeat.liveness.states import FINAL
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from heartbeat.net.link import Link
     from heartbeat.net.wheel import Wheel
 
-__all__ = ["PathPulse", "SilencePulse"]
+__all__ = ["SAME", "PathPulse", "SilencePulse", "silence_left"]
 
 # The kernel tells times in ticks, of up to 10 ms: the same sign, looked at twice, may seem this much newer.
 SAME: Final = 0.02
@@ -181,6 +182,12 @@ class PathPulse(Pulse):
         if judge.suspicion is not None:
             judge.refute(now)
         judge.due = max(at + judge.terms.half, now)
+
+
+def silence_left(judge: Beats | Liveness, now: float) -> float:
+    """Seconds until a verdict may fall, if nothing is heard meanwhile."""
+    liveness = judge.liveness if isinstance(judge, Beats) else judge
+    return max(0.0, liveness.terms.detect - (now - liveness.heard_at))
 
 
 def _tell_nobody() -> None:

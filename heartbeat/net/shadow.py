@@ -113,13 +113,14 @@ class Shadow:
     def killed(self, protocol: Any = None) -> None:
         """The other heartbeat gives a peer up now: as :meth:`Other.killed`.
 
-        :raises ConfigError: which of several connections is meant is not said
+        Nothing is raised, or that heartbeat would be kept from what it does: a kill of nobody known is logged.
         """
         found = [one for one in self._pairs if protocol is None or one.is_of(protocol)]
-        if protocol is None and len(found) > 1:
-            raise ConfigError("protocol", "must be given where one shadow watches several connections")
-        for pair in found:
-            pair.killed()
+        if len(found) == 1:
+            found[0].killed()
+        else:
+            log.warn("shadow: whose peer was killed? {protocol} is that of {count} connections", protocol=protocol,
+                     count=len(found))  # fmt: skip
 
     def follow(self, watched: Watched, protocol: Any = None) -> Pair:
         """Compare on one more connection."""

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from heartbeat.liveness.signs import newest_sign
 from heartbeat.liveness.states import State
-from heartbeat.net.pathpulse import SAME
+from heartbeat.net.pathpulse import SAME, silence_left
 
 if TYPE_CHECKING:
     from heartbeat.net.heartbeat import Heartbeat
@@ -164,11 +164,10 @@ class Watched:
     def left(self) -> float | None:
         """How many seconds a peer that is doubtful now had left; None: it is well."""
         seen = self._observation
-        judge = seen.beats.liveness
-        tcp = seen.look().tcp
-        waits = tcp is not None and bool(tcp.probes or tcp.retransmits)
-        silent = seen.seconds() - judge.heard_at
-        return max(0.0, judge.terms.detect - silent) if waits or seen.suspect else None
+        left, tcp = seen.left(), seen.look().tcp
+        if left is None and tcp is not None and (tcp.probes or tcp.retransmits):
+            return silence_left(seen.beats, seen.seconds())  # an answer is missing, for less than half of the time yet
+        return left
 
 
 class Handled(Watched):
@@ -220,6 +219,7 @@ class Hooked:
         self._killed = killed
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The other heartbeat gives up."""
-        self._killed()
+        """The other heartbeat gives up; what goes wrong here must not keep it from that."""
+        with log.failuresHandled("a shadow could not count"):
+            self._killed()
         return self._method(*args, **kwargs)

@@ -235,6 +235,8 @@ class UnframedTests(AcceptCase):
             one.transport.write(b"hello")
             self.net.run(0.1)
         self.assertEqual(sum(one.lost is not None for one in some), 1)
+        refused = self.net.result(self.endpoint().connect(NotesFactory()).addErrback(lambda failure: failure.value))
+        self.assertEqual(refused.cause, "server_full")
         for one in self.served.built:
             self.held += [one, one.transport]
 

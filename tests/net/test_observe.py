@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet import tcp
+from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IFileDescriptorReceiver,
@@ -15,6 +16,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import ClientFactory
 from twisted.internet.testing import StringTransport, StringTransportWithDisconnection
+from twisted.protocols.haproxy._wrapper import HAProxyWrappingFactory
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -368,6 +370,20 @@ class TransportTests(TransportCase):
         self.reactor.live(5.0)
         self.assertIsNone(application.lost)
         protocol.connectionLost(Failure(ConnectionDone()))
+
+    def test_behind_a_proxy(self) -> None:
+        """The balancer says who it is with the first bytes; the peer is called by that from then on."""
+        served, board = NotesFactory(), Board()
+        observing = observe_factory(served, reactor=self.reactor, listener=board)
+        outer: Any = HAProxyWrappingFactory(observing).buildProtocol(IPv4Address("TCP", "127.0.0.1", 9))
+        outer.makeConnection(StringTransport(peerAddress=IPv4Address("TCP", "127.0.0.1", 9)))
+        (peer,) = board.peers
+        self.assertEqual(peer.id, "~127.0.0.1:9")
+        outer.dataReceived(b"PROXY TCP4 192.0.2.7 127.0.0.1 4242 7600\r\nhello")
+        self.assertEqual((peer.id, peer.address), ("~192.0.2.7:4242", "192.0.2.7:4242"))
+        self.assertEqual(bytes(served.built[0].received), b"hello")
+        outer.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(board.told, ["joined", "Alive", "Left", "gone"])
 
     def test_what_a_protocol_provides(self) -> None:
         """A transport sees what the application provides, and not what it does not; None is passed on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import socket
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from twisted.internet import reactor, ssl, threads
 from twisted.internet.endpoints import (
     SSL4ServerEndpoint,
     TCP4ClientEndpoint,
+    TCP4ServerEndpoint,
     clientFromString,
     serverFromString,
     wrapClientTLS,
@@ -29,6 +31,7 @@ from heartbeat.net import IHeartbeat, observe_client, observe_server
 from heartbeat.net.kernel import ENABLED
 from tests.net.observing import Board
 from tests.net.wrapped import Halves, NotesFactory
+from tests.real.stalls.blocking import Stalls, TwistedLoop
 from tests.real.test_wrapped import BODY, FAST, Body, Shaken, Through, WrappedCase, asynchronous, sleep
 
 QUESTION = hashlib.sha256(b"a question").digest() * 3000
@@ -134,12 +137,51 @@ class StreamTests(WrappedCase):
                 await sleep(0.8)
             (theirs,) = served.built
             self.assertEqual(IHeartbeat(theirs.transport).peer.transport, "unix")
+            self.assertTrue(IHeartbeat(theirs.transport).peer.id.startswith("unix#"))
             self.assertIs(IHeartbeat(theirs.transport).state, State.ALIVE)
             while theirs.lost is None:
                 await sleep(0.1)
             self.assertEqual(theirs.lost.value.cause, "unattributed")
             self.assertEqual(theirs.lost.value.evidence.detail, "idle")
             await port.stopListening()
+
+
+class StallTests(WrappedCase):
+    """Our loop stands still for longer than both limits, in each of the ways in which it can."""
+
+    @asynchronous
+    async def test_nobody_is_dead(self) -> None:
+        """Twenty living peers, three stalls of 2.2 s: no connection ends, by the path (1 s) or by silence (1.5 s)."""
+        served, board = NotesFactory(), Board()
+        inner = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+        port = await observe_server(inner, detect=1.0, idle=1.5, listener=board).listen(served)
+        self.addCleanup(port.stopListening)
+        over = threading.Event()
+
+        def talk() -> None:
+            peers = [socket.create_connection(("127.0.0.1", port.getHost().port)) for _ in range(20)]
+            while not over.wait(0.25):
+                for one in peers:
+                    one.sendall(b"x")
+            for one in peers:
+                one.close()
+
+        talking = threads.deferToThread(talk)
+        while sum(bool(one.received) for one in served.built) < 20:
+            await sleep(0.05)
+        stalls = Stalls(TwistedLoop(reactor))
+        for kind in ("timer", "io", "thread"):
+            await threads.deferToThread(stalls.make, kind, 2.2)
+            await sleep(0.5)
+            self.assertEqual([one.lost for one in served.built], [None] * 20, kind)
+        over.set()
+        await talking
+        while None in [one.lost for one in served.built]:
+            await sleep(0.05)
+        self.assertNotIn("Dead", board.told)
+        for reader in reactor.getReaders():
+            if "Reader" in type(reader).__name__:
+                reactor.removeReader(reader)
 
 
 class SecureTests(WrappedCase):
