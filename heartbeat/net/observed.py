@@ -133,6 +133,7 @@ class ObservingFactory(Factory):
     def doStop(self) -> None:
         """The other one stops."""
         self.wrapped.doStop()
+        self.observer.stopped()
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """A protocol of the other factory, watched; None where that refuses."""
@@ -168,6 +169,9 @@ class Observer:
         self.listener = listener
         self.reactor = reactor
         self.wheel = wheel
+
+    def stopped(self) -> None:
+        """A factory has stopped to listen, or to connect. The base does nothing."""
 
     def observe(self, protocol: ObservedProtocol) -> Observation:
         """The observation of a connection that was made."""

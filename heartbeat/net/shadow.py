@@ -163,6 +163,10 @@ class ShadowObserver(Observer):
         super().__init__(limits, listener, reactor, wheel)
         self.shadow = Shadow()
 
+    def stopped(self) -> None:
+        """What came of it so far goes to the log."""
+        log.info("shadow: {report}", report=self.shadow.report())
+
     def observe(self, protocol: ObservedProtocol) -> Observation:
         """An observation without consequences."""
         seen = Observation(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.application.internet import ClientService
 from twisted.internet import tcp
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -292,6 +293,28 @@ class ClientTests(ObservedCase):
         self.assertLessEqual(self.lost_after(mine), DETECT + 0.1)
         self.assertEqual(mine.lost.value.cause, "path_dead")
         self.hold(*served.built)
+        self.addCleanup(served.built[0].transport.abortConnection)
+
+
+class ServiceTests(ObservedCase):
+    """Twisted's own ClientService, on an observing endpoint."""
+
+    def test_it_reconnects(self) -> None:
+        """A path that died and healed: it has a new connection, soon after the verdict."""
+        served = NotesFactory()
+        self.server.listen(5432, served)
+        service = ClientService(self.watching(), NotesFactory(), clock=self.client.reactor)
+        service.startService()
+        self.addCleanup(lambda: self.net.result(service.stopService()))
+        first: Any = self.net.result(service.whenConnected())
+        self.assertIsInstance(first, Notes)
+        drop = self.net.between(self.client, self.server).add(SilentDrop())
+        self.lost_after(first)
+        self.assertEqual(first.lost.value.cause, "path_dead")
+        self.net.between(self.client, self.server).remove(drop)
+        second: Any = self.net.result(service.whenConnected())
+        self.assertIsNot(second, first)
+        self.hold(first, second, *served.built)
         self.addCleanup(served.built[0].transport.abortConnection)
 
 

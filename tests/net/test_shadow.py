@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.protocol import connectionDone
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SkipTest
@@ -160,6 +162,37 @@ class CountingTests(ShadowCase):
         self.net.run(1.0)
         self.assertEqual(shadow.open, ())
         self.assertEqual(shadow.report().as_json()["connections"], 2)
+
+
+class EndpointTests(ShadowCase):
+    """``beatMode=shadow``: no code at all."""
+
+    def test_what_is_logged(self) -> None:
+        """The verdict that nobody acted upon, the kill of a heartbeat that is known, and the report in the end."""
+        logged: list[str] = []
+
+        def observe(event: Any) -> None:
+            if str(event.get("log_namespace", "")).startswith("heartbeat.net.shadow"):
+                logged.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        Impatient.period = 30.0
+        Impatient.call_later = staticmethod(self.server.reactor.callLater)
+        served = NotesFactory(Impatient)
+        endpoint = serverFromString(self.server.reactor, f"heartbeat:tcp:{PORT}:beatMode=shadow:beatDetect=6")
+        port = self.net.result(endpoint.listen(served))
+        mine: Any = self.net.result(self.plain().connect(NotesFactory()))
+        self.addCleanup(mine.transport.abortConnection)
+        self.drop()
+        self.net.run(40.0)
+        self.net.result(port.stopListening())
+        self.hold(mine, *served.built)
+        verdict, kill, report = logged
+        peer = mine.transport.getHost()
+        self.assertEqual(verdict, f"shadow: ~{peer.host}:{peer.port}: we would end it now: path_dead (keepalive)")
+        self.assertIn("earlier: we had found it dead 2", kill)
+        self.assertIn("kills=1, spared=0, earlier=1", report)
 
 
 class OtherTests(ShadowCase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
 import tempfile
 import threading
@@ -179,9 +180,10 @@ class StallTests(WrappedCase):
         while None in [one.lost for one in served.built]:
             await sleep(0.05)
         self.assertNotIn("Dead", board.told)
-        for reader in reactor.getReaders():
-            if "Reader" in type(reader).__name__:
-                reactor.removeReader(reader)
+        (reader,) = [one for one in reactor.getReaders() if one.fileno() == stalls._reads]
+        reactor.removeReader(reader)
+        os.close(stalls._reads)
+        os.close(stalls._writes)
 
 
 class SecureTests(WrappedCase):
