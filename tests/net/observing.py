@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.endpoints import TCP4ClientEndpoint
-from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.interfaces import IProtocolFactory, ISSLTransport
 from twisted.internet.protocol import Protocol
+from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from heartbeat.interfaces import HeartbeatListener
 from heartbeat.liveness.events import Event
@@ -45,6 +47,14 @@ class Board(HeartbeatListener):
     def gone(self, peer: Peer, event: Event) -> None:
         """Remember it."""
         self.told.append("gone")
+
+
+@implementer(ISSLTransport)
+class Secure(StringTransportWithDisconnection):
+    """A transport in memory that says it is TLS."""
+
+    def getPeerCertificate(self) -> None:
+        """None was shown."""
 
 
 class ObservedCase(SynchronousTestCase):

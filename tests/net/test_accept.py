@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IProtocolNegotiationFactory
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+from zope.interface import implementer
 
 from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import ConfigError
@@ -16,7 +19,8 @@ from heartbeat.net import IHeartbeat, heartbeat_factory, heartbeat_server
 from heartbeat.net.accept import AcceptingFactory, UndecidedProtocol
 from heartbeat.net.kernel import ENABLED
 from heartbeat.net.observed import ObservedProtocol
-from tests.net.observing import Board
+from tests.net.adapters.cases import Reactor
+from tests.net.observing import Board, Secure
 from tests.net.wrapped import CONFIG, PORT, Halves, Notes, NotesFactory, WrappedCase, frames
 
 SLOW = HeartbeatConfig(interval=2.0, multiplier=3, handshake_timeout=4.0)
@@ -298,3 +302,59 @@ class MakingTests(SynchronousTestCase):
         application: Notes = served.built[0]
         self.assertEqual(bytes(application.received), b"GET")
         self.assertEqual(application.said, ["made", "read over", "write over", "lost"])
+
+
+@implementer(IHandshakeListener)
+class Shaken(Notes):
+    """An application that wants to know when TLS is ready."""
+
+    def handshakeCompleted(self) -> None:
+        """Remember it."""
+        self.said.append("shaken")
+
+
+class SecureTests(SynchronousTestCase):
+    """On TLS nobody can be known before the handshake."""
+
+    def setUp(self) -> None:
+        """An accepting factory in time that passes by hand."""
+        self.reactor = Reactor()
+        self.served = NotesFactory(Shaken)
+        self.factory = heartbeat_factory(self.served, SLOW, mode="accept", reactor=self.reactor)
+        self.undecided: Any = self.factory.buildProtocol(None)
+        self.transport = Secure()
+        self.transport.protocol = self.undecided
+        self.undecided.makeConnection(self.transport)
+        self.addCleanup(lambda: self.assertEqual(self.reactor.getDelayedCalls(), []))
+
+    def test_a_handshake_that_never_comes(self) -> None:
+        """It has the time of every handshake, and not more; nothing was built."""
+        self.reactor.live(3.9)
+        self.assertTrue(self.transport.connected)
+        self.reactor.live(0.4)
+        self.assertFalse(self.transport.connected)
+        self.assertEqual((self.served.built, self.factory.connections), ([], 0))
+
+    def test_the_time_for_the_first_word_begins_then(self) -> None:
+        """Handshake and first word have that time each; the application is told of both in their order."""
+        self.reactor.live(3.0)
+        self.undecided.handshakeCompleted()
+        self.undecided.handshakeCompleted()
+        self.reactor.live(3.0)
+        self.assertEqual(self.served.built, [])
+        self.undecided.dataReceived(b"GET")
+        (application,) = self.served.built
+        self.assertEqual((application.said, bytes(application.received)), (["made", "shaken"], b"GET"))
+        self.undecided.handshakeCompleted()
+        self.undecided.dataReceived(b" /")
+        self.assertEqual(bytes(application.received), b"GET /")
+        self.transport.loseConnection()
+
+    def test_what_is_offered_by_alpn(self) -> None:
+        """As without us."""
+        site = Site(Resource(), reactor=self.reactor)
+        factory: Any = heartbeat_factory(site, SLOW, mode="accept", reactor=self.reactor)
+        self.assertTrue(IProtocolNegotiationFactory.providedBy(factory))
+        self.assertEqual(factory.acceptableProtocols(), site.acceptableProtocols())
+        self.assertEqual(factory.buildProtocol(None).logPrefix(), "Site (heartbeat)")
+        self.transport.loseConnection()

@@ -13,7 +13,6 @@ from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IHandshakeListener,
     IProtocolNegotiationFactory,
-    ISSLTransport,
 )
 from twisted.internet.protocol import ClientFactory
 from twisted.internet.testing import StringTransport, StringTransportWithDisconnection
@@ -33,7 +32,7 @@ from heartbeat.net.observe import observe_factory
 from heartbeat.net.observed_link import sits
 from heartbeat.testing import OneWay, SilentDrop
 from tests.net.adapters.cases import Reactor
-from tests.net.observing import DETECT, Board, ObservedCase
+from tests.net.observing import DETECT, Board, ObservedCase, Secure
 from tests.net.wrapped import Halves, Notes, NotesFactory
 
 
@@ -472,14 +471,6 @@ class TransportTests(TransportCase):
         client.clientConnectionFailed(None, None)
         client.clientConnectionLost(None, None)
         self.assertEqual(called, ["started", "failed", "lost"])
-
-
-@implementer(ISSLTransport)
-class Secure(StringTransportWithDisconnection):
-    """A transport in memory that says it is TLS."""
-
-    def getPeerCertificate(self) -> None:
-        """None was shown."""
 
 
 class HandshakeTests(TransportCase):

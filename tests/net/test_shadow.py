@@ -8,15 +8,17 @@ from typing import Any
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.protocol import connectionDone
+from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SkipTest
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from heartbeat.errors import ConfigError
 from heartbeat.liveness.states import State
 from heartbeat.net import IHeartbeat, Other, Shadow, heartbeat_factory
 from heartbeat.testing import SilentDrop
+from tests.net.adapters.cases import Reactor
 from tests.net.observing import DETECT, PORT, ObservedCase
 from tests.net.wrapped import CONFIG, Notes, NotesFactory
 
@@ -193,6 +195,26 @@ class EndpointTests(ShadowCase):
         self.assertEqual(verdict, f"shadow: ~{peer.host}:{peer.port}: we would end it now: path_dead (keepalive)")
         self.assertIn("earlier: we had found it dead 2", kill)
         self.assertIn("kills=1, spared=0, earlier=1", report)
+
+
+class BlindTests(SynchronousTestCase):
+    """Where nothing can be seen, nothing is claimed."""
+
+    def test_unknown(self) -> None:
+        """A kill on a transport in memory: nobody knows whether the peer lived."""
+        reactor = Reactor()
+        shadow = Shadow(NotesFactory(Impatient), Other(), reactor=reactor)
+        Impatient.period = 5.0
+        Impatient.call_later = staticmethod(reactor.callLater)
+        assert shadow.factory is not None
+        protocol: Any = shadow.factory.buildProtocol(None)
+        transport = StringTransportWithDisconnection()
+        transport.protocol = protocol
+        protocol.makeConnection(transport)
+        shadow.killed()
+        self.assertEqual((shadow.report().kills, shadow.report().unknown, shadow.report().spared), (1, 1, 0))
+        transport.loseConnection()
+        self.assertEqual((shadow.open, reactor.getDelayedCalls()), ((), []))
 
 
 class OtherTests(ShadowCase):
