@@ -19,10 +19,11 @@ LEAST_DETECT: Final = 1.0
 _DETECT: Final = (LEAST_DETECT, 3600.0)
 _IDLE: Final = (0.001, 30 * 86_400.0)
 _HANDSHAKE: Final = (0.001, 3600.0)
-# The first keepalive after a third of the time, the next ones after a sixth each: at the deadline three have gone
-# unanswered, and two even where the kernel's timers are as late as they may be (an eighth).
+# The first keepalive after a third of the time, the next ones after a fifteenth each. These are sent only while none
+# was answered, so on a path that is well they cost nothing; on one that loses a tenth of all packets, the ten of them
+# that go unanswered before a verdict do not all get lost. The kernel's timers are up to an eighth late.
 FIRST_PROBE: Final = 3.0
-NEXT_PROBES: Final = 6.0
+NEXT_PROBES: Final = 15.0
 # The kernel gives up by itself after this many detection times, as with TCP_USER_TIMEOUT.
 BACKSTOP: Final = 3.0
 TIMER_LATENESS: Final = 1.125

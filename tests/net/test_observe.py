@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 from twisted.application.internet import ClientService
@@ -30,7 +31,7 @@ from heartbeat.liveness.states import State
 from heartbeat.net import IHeartbeat, RefusedConnection, UnresponsiveConnection
 from heartbeat.net.observe import observe_factory
 from heartbeat.net.observed_link import sits
-from heartbeat.testing import OneWay, SilentDrop
+from heartbeat.testing import Delay, Loss, OneWay, SilentDrop, SimulatedNetwork
 from tests.net.adapters.cases import Reactor
 from tests.net.observing import DETECT, Board, ObservedCase, Secure
 from tests.net.wrapped import Halves, Notes, NotesFactory
@@ -208,6 +209,21 @@ class VerdictTests(ObservedCase):
         self.assertEqual(bytes(theirs.received), b"beat")
         self.assertLess(self.lost_after(theirs), 2.0)
 
+    def test_a_path_that_dies_while_we_do_not_read(self) -> None:
+        """Nothing is judged until the application reads again; then it is found, and what had come was read."""
+        theirs, mine = self.pair()
+        theirs.transport.pauseProducing()
+        mine.transport.write(b"the last words")
+        self.net.run(1.0)
+        self.drop()
+        self.net.run(2.5 * DETECT)
+        self.assertIsNone(theirs.lost)
+        self.assertIs(IHeartbeat(theirs.transport).state, State.ALIVE)
+        theirs.transport.resumeProducing()
+        self.lost_after(theirs, DETECT)
+        self.assertEqual(bytes(theirs.received), b"the last words")
+        self.assertEqual(theirs.lost.value.cause, "path_dead")
+
     def test_a_step_of_the_clock(self) -> None:
         """An hour forward, two hours back: nothing happens, and the dead are still found in time."""
         theirs, _ = self.pair(idle=1000.0)
@@ -293,6 +309,42 @@ class ClientTests(ObservedCase):
         self.assertEqual(mine.lost.value.cause, "path_dead")
         self.hold(*served.built)
         self.addCleanup(served.built[0].transport.abortConnection)
+
+
+class SeedTests(ObservedCase):
+    """Whatever chance does to both ends, as long as the path lives."""
+
+    def test_nobody_living_is_killed(self) -> None:
+        """Twenty seeds: five minutes of stalls at both ends, delays, losses and clock steps, words now and then. Nobody
+        dies, and whoever's path dies then is found in time."""
+        for seed in range(20):
+            self.net = SimulatedNetwork(seed=seed)
+            self.server, self.client = self.net.host("server"), self.net.host("client")
+            draw = random.Random(seed)
+            theirs, mine = self.pair(detect=2 * DETECT)
+            path = self.net.between(self.client, self.server)
+            path.add(Delay(0.05, jitter=0.1))
+            path.add(Loss(0.05))
+            for _ in range(60):
+                match draw.randrange(6):
+                    case 0:
+                        self.server.stall(draw.uniform(0.1, 30.0))
+                    case 1:
+                        self.client.stall(draw.uniform(0.1, 30.0))
+                    case 2:
+                        self.server.step_clock(draw.uniform(-3600.0, 3600.0))
+                    case 3:
+                        mine.transport.write(b"x" * draw.randrange(1, 5000))
+                    case 4:
+                        theirs.transport.write(b"y" * draw.randrange(1, 5000))
+                self.net.run(draw.uniform(0.5, 10.0))
+                self.assertIsNone(theirs.lost, f"seed {seed}")
+            self.net.run(30.0)
+            self.drop()
+            self.assertLessEqual(self.lost_after(theirs), 2 * DETECT + 0.2, f"seed {seed}")
+            self.assertEqual(theirs.lost.value.cause, "path_dead")
+            mine.transport.abortConnection()
+            self.net.run(1.0)
 
 
 class ServiceTests(ObservedCase):
@@ -383,14 +435,15 @@ class TransportTests(TransportCase):
             """A transport of Twisted's that has a protocol."""
 
         layer: Any = Layer(WrappingFactory(NotesFactory()), Notes())
-        layer.transport = StringTransport()
+        layer.transport = transport = StringTransport()
         protocol, application = self.connected(layer, idle=1.0)
         layer.wrappedProtocol = protocol
         self.assertTrue(sits(layer, protocol))
         layer.wrappedProtocol = Notes()
         self.assertFalse(sits(layer, protocol))
         self.reactor.live(5.0)
-        self.assertIsNone(application.lost)
+        self.assertFalse(transport.disconnecting)
+        self.assertIs(IHeartbeat(application.transport).state, State.ALIVE)
         protocol.connectionLost(Failure(ConnectionDone()))
 
     def test_behind_a_proxy(self) -> None:

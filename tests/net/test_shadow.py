@@ -147,6 +147,17 @@ class CountingTests(ShadowCase):
         self.assertIs(theirs.lost.type, ConnectionDone)
         self.assertEqual((shadow.report().mistaken, shadow.report().earlier), (1, 0))
 
+    def test_both_were_wrong(self) -> None:
+        """The same without a word of the application: its kernel answers again when TimeoutMixin kills it."""
+        shadow, theirs, _ = self.shadowed(period=20.0)
+        drop = SilentDrop()
+        self.net.between(self.client, self.server).add(drop)
+        self.net.run(8.0)
+        self.net.between(self.client, self.server).remove(drop)
+        self.lost_after(theirs)
+        report = shadow.report()
+        self.assertEqual((report.kills, report.mistaken, report.spared, report.earlier), (1, 1, 0, 0))
+
     def test_all_connections_of_a_factory(self) -> None:
         """The numbers add up; each open connection has its own."""
         shadow, theirs, _ = self.shadowed()
