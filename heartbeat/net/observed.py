@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
 
+    from heartbeat.net.limits import ObserveLimits
+    from heartbeat.net.wheel import Wheel
+
 __all__ = ["ObservedProtocol", "Observer", "ObservingFactory", "name_of"]
 
 #: What a transport asks a protocol for; provided if the observed one provides it.
@@ -164,7 +167,7 @@ class Observer:
     :param wheel: of that reactor
     """
 
-    def __init__(self, limits: Any, listener: Any, reactor: Any, wheel: Any) -> None:
+    def __init__(self, limits: ObserveLimits, listener: Any, reactor: Any, wheel: Wheel) -> None:
         self.limits = limits
         self.listener = listener
         self.reactor = reactor

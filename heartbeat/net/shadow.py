@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Final, Unpack
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
@@ -24,6 +24,9 @@ from heartbeat.net.observation import Observation
 from heartbeat.net.observe import ObserveSettings, observer_of
 from heartbeat.net.observed import ObservedProtocol, Observer, ObservingFactory
 from heartbeat.net.shadowed import Handled, Hooked, Pair, ShadowReport, Watched
+
+if TYPE_CHECKING:
+    from heartbeat.net.wheel import Wheel
 
 __all__ = ["KNOWN", "Other", "Shadow", "ShadowObserver", "ShadowReport"]
 
@@ -155,7 +158,7 @@ class ShadowObserver(Observer):
     :ivar shadow: that counts
     """
 
-    def __init__(self, limits: ObserveLimits, listener: Any, reactor: Any, wheel: Any) -> None:
+    def __init__(self, limits: ObserveLimits, listener: Any, reactor: Any, wheel: Wheel) -> None:
         if limits.kernel is None:
             # Nor does the kernel act: it asks, and gives nobody up, or only long after.
             kernel = replace(probing(limits.detect), keepalive_count=MOST_PROBES, user_timeout=None)

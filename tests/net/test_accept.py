@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IProtocolNegotiationFactory
 from twisted.internet.testing import StringTransport
+from twisted.protocols.haproxy._wrapper import HAProxyWrappingFactory
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site
@@ -284,6 +287,22 @@ class MakingTests(SynchronousTestCase):
         wrong: Any = "observe"
         for call in (lambda: heartbeat_factory(NotesFactory(), mode=wrong), lambda: heartbeat_server(None, mode=wrong)):  # type: ignore[arg-type]  # it does not come to that
             self.assertIn("mode: must be one of frame, accept", str(self.assertRaises(ConfigError, call)))
+
+    def test_behind_a_balancer(self) -> None:
+        """The PROXY header comes first, and is nobody's first word; the peer is the one that it names."""
+        served, board = NotesFactory(), Board()
+        accepting = heartbeat_factory(served, SLOW, board, mode="accept")
+        balancer = IPv4Address("TCP", "127.0.0.1", 9)
+        outer: Any = HAProxyWrappingFactory(accepting).buildProtocol(balancer)
+        outer.makeConnection(StringTransport(peerAddress=balancer))
+        outer.dataReceived(b"PROXY TCP4 192.0.2.7 127.0.0.1 4242 7600\r\nH")
+        self.assertEqual(served.built, [])
+        outer.dataReceived(b"EAD /")
+        self.assertEqual(bytes(served.built[0].received), b"HEAD /")
+        self.assertIsInstance(outer.wrappedProtocol, ObservedProtocol)
+        self.assertEqual([peer.id for peer in board.peers], ["~192.0.2.7:4242"])
+        outer.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(accepting.connections, 0)
 
     def test_a_transport_of_no_known_kind(self) -> None:
         """Where our place cannot be given away, everything is passed on."""

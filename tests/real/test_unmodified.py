@@ -262,6 +262,23 @@ class UpgradeTests(WrappedCase):
         await sleep(0.1)
 
     @asynchronous
+    async def test_over_a_unix_socket(self) -> None:
+        """Both kinds on a path of the file system."""
+        with tempfile.TemporaryDirectory() as folder:
+            path, served = Path(folder, "socket"), NotesFactory()
+            port = await serverFromString(reactor, f"heartbeat:unix:{path}:beatMode=accept:{FAST}").listen(served)
+            for prefix, word in (("heartbeat:", b"framed"), ("", b"plain")):
+                mine: Any = await clientFromString(
+                    reactor, f"{prefix}unix:{path}" + (f":{FAST}" if prefix else "")
+                ).connect(NotesFactory())
+                self.addCleanup(sleep, 0.1)
+                self.addCleanup(mine.transport.abortConnection)
+                mine.transport.write(word)
+                while word not in [bytes(one.received) for one in served.built]:
+                    await sleep(0.02)
+            await port.stopListening()
+
+    @asynchronous
     async def test_over_tls(self) -> None:
         """The same with TLS below: who is framed and who is not is decided behind the handshake."""
         authority = trustme.CA()
