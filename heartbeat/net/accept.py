@@ -170,7 +170,8 @@ class UndecidedProtocol(Protocol):
         self._shaken = True
         held = self._held = self._held + data
         if held.startswith(MAGIC):
-            self._give_way(WrappedProtocol(self._factory, self._factory.wrapped.buildProtocol))
+            self._held = b""
+            self._give_way(WrappedProtocol(self._factory, self._factory.wrapped.buildProtocol), held)
         elif not MAGIC.startswith(held):
             self._pass()
 
@@ -227,19 +228,19 @@ class UndecidedProtocol(Protocol):
         if self._factory.is_full_for(counted_as(self.transport.getPeer())):  # type: ignore[union-attr]  # connected
             self._abort()
             return
+        held, self._held = self._held, b""
         protocol = self._build()
         if protocol is None:
             self._decided()
-            self._held = b""
             self.transport.loseConnection()  # type: ignore[union-attr]  # it is connected
         else:
-            self._give_way(UnframedProtocol(protocol, self._factory))
+            self._give_way(UnframedProtocol(protocol, self._factory), held)
 
     def _build(self) -> Any:
         transport: Any = self.transport
         return self._factory.wrapped.buildProtocol(transport.getPeer())
 
-    def _give_way(self, inner: Any) -> None:
+    def _give_way(self, inner: Any, held: bytes) -> None:
         self._decided()
         transport: Any = self.transport
         place = _place(transport)
@@ -247,7 +248,6 @@ class UndecidedProtocol(Protocol):
             setattr(transport, place, inner)
         else:
             self._inner = inner
-        held, self._held = self._held, b""
         inner.makeConnection(transport)
         if ISSLTransport.providedBy(transport):
             inner.handshakeCompleted()

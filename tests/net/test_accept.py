@@ -234,6 +234,21 @@ class UnframedTests(AcceptCase):
         self.assertIsNotNone(plain.lost)
         self.assertEqual(factory.connections, 0)
 
+    def test_a_factory_that_fails(self) -> None:
+        """What it raises is logged once, ends this connection and no other."""
+
+        def fail() -> Notes:
+            raise RuntimeError("no")
+
+        self.served.kind = fail
+        factory = self.accept()
+        plain = self.plain()
+        plain.transport.write(b"hello")
+        self.net.run(0.1)
+        self.assertIsNotNone(plain.lost)
+        self.assertEqual([str(one.value) for one in self.flushLoggedErrors(RuntimeError)], ["no"])
+        self.assertEqual(factory.connections, 0)
+
     def test_limits(self) -> None:
         """Those of the factory hold for all; who is not framed cannot be told why, and is cut off."""
         self.accept(max_connections=2)
