@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from OpenSSL.SSL import TLS1_3_VERSION
-
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 from heartbeat.session.channel import Channel
