@@ -24,7 +24,17 @@ from typing import Any, Final, NoReturn
 
 from heartbeat.errors import ConfigError
 
-__all__ = ["ANYONE", "KEY_BYTES", "KeyFileError", "Keys", "Secret", "SharedKey", "new_key", "read_keys"]
+__all__ = [
+    "ANYONE",
+    "KEY_BYTES",
+    "KeyFileError",
+    "Keys",
+    "Secret",
+    "SharedKey",
+    "new_key",
+    "read_keys",
+    "read_token_keys",
+]
 
 #: A key has at least so many bytes: what HMAC-SHA-256 makes of more is no stronger.
 KEY_BYTES: Final = 32
@@ -38,7 +48,7 @@ MOST_FILE_BYTES: Final = 16 * 1024 * 1024
 _KID_LABEL: Final = b"heartbeat 1 kid"
 _SALT: Final = b"heartbeat 1"
 _KID_BYTES: Final = 8
-_HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2})+\Z")
+_HEX: Final = re.compile(r"[0-9a-fA-F]+\Z")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}\Z")
 _NOT_OURS: Final = stat.S_IRWXG | stat.S_IRWXO
 
@@ -200,6 +210,8 @@ def read_keys(path: str, *, ids: bool = False) -> Keys:
         id = before[0] if before else ANYONE
         if before and not ids:
             raise KeyFileError(at, "has an id in front of its key: that belongs into the file of an acceptor")
+        if id.startswith("~"):
+            raise KeyFileError(at, "no id starts with ~")
         secret = decoded(text)
         if secret is None or len(secret) < KEY_BYTES:
             raise KeyFileError(at, f"is no key: at least {KEY_BYTES} bytes in base64 or hex are needed")
@@ -207,6 +219,22 @@ def read_keys(path: str, *, ids: bool = False) -> Keys:
     if not found:
         raise KeyFileError(path, "has no key in it")
     return Keys(found)
+
+
+def read_token_keys(path: str) -> tuple[bytes, ...]:
+    """The keys of resume tokens in a file: as shared keys, of 32 bytes exactly, the newest first, as Fernet takes them.
+
+    Raises as :func:`read_keys`.
+    """
+    found = []
+    for at, text in secret_lines(path):
+        secret = decoded(text)
+        if secret is None or len(secret) != KEY_BYTES:
+            raise KeyFileError(at, f"is no key: {KEY_BYTES} bytes in base64 or hex are needed")
+        found.append(base64.urlsafe_b64encode(secret))
+    if not found:
+        raise KeyFileError(path, "has no key in it")
+    return tuple(found)
 
 
 def secret_lines(path: str) -> list[tuple[str, str]]:
@@ -238,8 +266,8 @@ def secret_lines(path: str) -> list[tuple[str, str]]:
 
 def decoded(text: str) -> bytes | None:
     """The bytes that a word of a key file stands for; None if it stands for none."""
-    if _HEX.match(text) and len(text) >= 2 * KEY_BYTES:
-        return bytes.fromhex(text)
+    if _HEX.match(text):  # base64 of a key has other characters, too, but for one in 10^19
+        return bytes.fromhex(text) if len(text) % 2 == 0 else None
     if not _BASE64.match(text):
         return None
     body = text.rstrip("=")

@@ -21,6 +21,7 @@ from zope.interface import implementer
 
 from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import ConfigError
+from heartbeat.keys import KeyFileError, Keys, read_keys
 from heartbeat.net.endpoints import heartbeat_client, heartbeat_server
 
 if TYPE_CHECKING:
@@ -61,11 +62,12 @@ FIELDS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "beatMaxData": ("max_data", _whole),
     "beatHandshake": ("handshake_timeout", _seconds),
 }
+#: ... and the others.
+OTHERS: Final = ("beatDetect", "beatKey", "beatMode")
 MODES: Final = ("frame", "accept", "observe", "shadow")
 #: Keys of the other modes, and what this version lacks.
 NOT_YET: Final = {
     "beatIdle": "belongs to beatMode=observe, and this version has only beatMode=frame",
-    "beatKey": "shared keys are not supported by this version",
 }
 
 
@@ -80,7 +82,7 @@ class HeartbeatParser:
 
         :raises ConfigError: (a ValueError) names the key and the value
         """
-        inner, config = _parse(args, kwargs)
+        inner, config = _parse(args, kwargs, acceptor=True)
         return heartbeat_server(serverFromString(reactor, inner), config, reactor=reactor)
 
     def parseStreamClient(self, reactor: IReactorCore, *args: object, **kwargs: object) -> IStreamClientEndpoint:
@@ -88,7 +90,7 @@ class HeartbeatParser:
 
         :raises ConfigError: (a ValueError) names the key and the value
         """
-        inner, config = _parse(args, kwargs)
+        inner, config = _parse(args, kwargs, acceptor=False)
         return heartbeat_client(clientFromString(reactor, inner), config, reactor=reactor)
 
 
@@ -103,8 +105,11 @@ def split_keys(kwargs: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str
     return ours, {key: value for key, value in kwargs.items() if key not in ours}
 
 
-def configured(ours: Mapping[str, str]) -> HeartbeatConfig:
-    """The configuration that the keys say. Raises ConfigError that names key and value."""
+def configured(ours: Mapping[str, str], *, acceptor: bool = True) -> HeartbeatConfig:
+    """The configuration that the keys say. Raises ConfigError that names key and value.
+
+    :param acceptor: of a server, in whose key file a key may stand behind the id that it proves
+    """
     _check_mode(ours.get("beatMode", "frame"))
     settings: dict[str, Any] = {}
     for key, text in ours.items():
@@ -113,8 +118,10 @@ def configured(ours: Mapping[str, str]) -> HeartbeatConfig:
         if key in FIELDS:
             name, read = FIELDS[key]
             settings[name] = _read(key, text, read)
-        elif key not in ("beatMode", "beatDetect"):
-            raise ConfigError(key, f"is not known; there are {', '.join(sorted([*FIELDS, 'beatDetect', 'beatMode']))}")
+        elif key == "beatKey":
+            settings["keys"] = _keys(text, acceptor)
+        elif key not in OTHERS:
+            raise ConfigError(key, f"is not known; there are {', '.join(sorted([*FIELDS, *OTHERS]))}")
     if "beatDetect" in ours:
         settings["interval"] = _interval(ours, settings)
     try:
@@ -123,11 +130,11 @@ def configured(ours: Mapping[str, str]) -> HeartbeatConfig:
         raise _named(error, ours) from None
 
 
-def _parse(args: Sequence[object], kwargs: Mapping[str, object]) -> tuple[str, HeartbeatConfig]:
+def _parse(args: Sequence[object], kwargs: Mapping[str, object], *, acceptor: bool) -> tuple[str, HeartbeatConfig]:
     ours, theirs = split_keys({key: str(value) for key, value in kwargs.items()})
     if not args:
         raise ConfigError(HeartbeatParser.prefix, "needs an endpoint behind it, as in heartbeat:tcp:8080")
-    return unparse([str(one) for one in args], theirs), configured(ours)
+    return unparse([str(one) for one in args], theirs), configured(ours, acceptor=acceptor)
 
 
 def _check_mode(mode: str) -> None:
@@ -142,6 +149,16 @@ def _read(key: str, text: str, read: Callable[[str], Any]) -> Any:
         return read(text)
     except ValueError as error:
         raise ConfigError(key, f"{error}, not {_shown(text)}") from None
+
+
+def _keys(path: str, acceptor: bool) -> Keys:
+    """The keys in a file, which no message shows."""
+    try:
+        return read_keys(path, ids=acceptor)
+    except KeyFileError as error:
+        raise ConfigError("beatKey", str(error)) from None
+    except OSError as error:
+        raise ConfigError("beatKey", f"{_shown(path)}: {error.strerror or error}") from None
 
 
 def _interval(ours: Mapping[str, str], settings: Mapping[str, Any]) -> float:

@@ -23,7 +23,7 @@ Meddle = Callable[[str, bytes], bytes]
 class Pair:
     """A connector and an acceptor.
 
-    :param meddle: what is on the path: given who speaks (``connector`` or ``acceptor``) and what it has sent, what arrives
+    :param meddle: what is on the path: told who speaks (``connector``, ``acceptor``) and its bytes; gives what arrives
     :param channels: what the transport tells each of them, the connector first; None: there is no TLS
     :param acceptor: settings of that end, and likewise
 
