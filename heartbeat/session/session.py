@@ -160,9 +160,26 @@ class Session:
     # -- the handshake
 
     def secured(self, channel: Channel) -> None:
-        """The handshake of TLS is complete, and this is what it has proved. Before :meth:`start` and any bytes."""
+        """The handshake of TLS is complete, and this is what it has proved. Before :meth:`start` and any bytes.
+
+        Names without any leave those of :attr:`certified` as they are.
+        """
         if self.gate is not None:
-            self.gate.channel = channel
+            self.gate.channel = channel._replace(names=channel.names or self.certified)
+
+    @property
+    def certified(self) -> tuple[str, ...]:
+        """The names that a verified client certificate proves, see :class:`.Channel`; empty: there is none.
+
+        The shell of an acceptor may set them when the handshake is complete, before any bytes. Behind the gate they
+        are gone.
+        """
+        return () if self.gate is None else self.gate.channel.names
+
+    @certified.setter
+    def certified(self, names: tuple[str, ...]) -> None:
+        if self.gate is not None:
+            self.gate.channel = self.gate.channel._replace(names=names)
 
     def start(self, now: float, resume: str | None = None, last: Mapping[str, Any] | None = None) -> None:
         """A connector's first word. Next: :meth:`data_to_send`.

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from OpenSSL.SSL import TLS1_3_VERSION
-from twisted.protocols.tls import TLSMemoryBIOProtocol
+from OpenSSL.SSL import TLS1_3_VERSION, Connection
 
 from heartbeat.session.channel import Channel
-
-if TYPE_CHECKING:
-    from OpenSSL.SSL import Connection
 
 __all__ = ["channel_of", "exporter"]
 
@@ -39,5 +35,5 @@ def channel_of(transport: Any, names: tuple[str, ...] = ()) -> Channel:
     :param transport: that provides ISSLTransport, in ``handshakeCompleted``; any but Twisted's own TLS binds nothing
     :param names: that a verified client certificate proved; see :class:`~heartbeat.session.channel.Channel`
     """
-    connection = transport.getHandle() if isinstance(transport, TLSMemoryBIOProtocol) else None
-    return Channel(True, None if connection is None else exporter(connection), names)
+    connection = getattr(transport, "getHandle", lambda: None)()  # also through wrappers of Twisted's
+    return Channel(True, exporter(connection) if isinstance(connection, Connection) else None, names)
