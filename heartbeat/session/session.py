@@ -66,7 +66,7 @@ _U16S: Final = Struct(">4xHH").unpack
 
 
 class Session:
-    """Drives one peer over frames.
+    """Drives one peer over frames; with shared keys a :class:`~heartbeat.session.keyed.KeyedSession` does.
 
     :param config: this end's settings
     :param attention: of the reactor
