@@ -74,8 +74,8 @@ class ClientTests(SimulatedCase):
             self.assertEqual(set(causes), {"identity_refused"})
             if server:  # it was told so by the server
                 self.assertEqual(len(causes), 1)
+                self.assertEqual(self.notes.peers, [])
             service.stopService()
-        self.assertEqual(self.notes.peers, [])
 
     def test_rotation(self) -> None:
         """New key to the acceptor, then to the connector, then the old one away: no alarm, and no connection lost."""
