@@ -26,16 +26,19 @@ def add_key(path: Path, line: str) -> None:
     :raises ConfigError: others may read the file
     :raises OSError: it cannot be read or written
     """
-    rest = ""
+    rest, owner = "", None
+    path = path.resolve()  # a link stays one
     if path.exists():
         secret_lines(str(path))  # which refuses what others can read
-        rest = path.read_text(encoding="utf-8")
+        rest, owner = path.read_text(encoding="utf-8"), path.stat()
     descriptor, new = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(f"{line}\n{rest}")
             file.flush()
             os.fsync(descriptor)
+            if owner is not None and os.name == "posix" and os.geteuid() == 0:
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)  # whoever could read it still can
         Path(new).replace(path)
     except BaseException:
         Path(new).unlink(missing_ok=True)

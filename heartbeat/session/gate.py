@@ -122,7 +122,7 @@ class Gate:
 
     @property
     def bound(self) -> bool:
-        """Whether a token that is shown here can only come from whom it was given to, or from a thief at his home."""
+        """Whether no token that is shown here was read on a path: it is TLS, or who shows it has proved a key, too."""
         return self.channel.tls or self.key is not None
 
     def agree(self, hello: Hello | None) -> Agreement:
