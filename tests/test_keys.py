@@ -241,6 +241,11 @@ class NewKeyTests(SynchronousTestCase):
         self.assertEqual(both[1], first[0])
         self.assertEqual(Path(path).stat().st_mode & 0o777, 0o600)
         self.assertEqual(len(list(Path(path).parent.glob(f".{Path(path).name}*"))), 0)
+        link = Path(self.mktemp())
+        link.symlink_to(Path(path).resolve())
+        self.run_it(str(link))
+        self.assertTrue(link.is_symlink())
+        self.assertEqual(len(read_keys(path, ids=True)), 3)
 
     def test_trouble(self) -> None:
         """Is one line, and nothing is written."""

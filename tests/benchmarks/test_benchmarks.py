@@ -6,7 +6,7 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.benchmarks import beat, comparisons, memory, tls, wheel
+from tests.benchmarks import beat, comparisons, memory, proof, wheel
 from tests.benchmarks.minute import beat_for_a_minute
 from tests.benchmarks.scrape import counter
 from tests.benchmarks.table import Figures, bar, ratio, render
@@ -55,7 +55,7 @@ class MemoryBenchmark(SynchronousTestCase):
         self.assertTrue(any(note.startswith("counters agree") for note in report.notes), report.notes)
 
 
-class TlsBenchmark(SynchronousTestCase):
+class ProofBenchmark(SynchronousTestCase):
     """CPU per beat over TLS, signed, and sealed."""
 
     if not LINUX:
@@ -63,8 +63,8 @@ class TlsBenchmark(SynchronousTestCase):
 
     def test_every_server_gets_a_figure(self) -> None:
         """Each has a cost, and the proofs of all answers were true, or the measurement itself fails."""
-        report = tls.measure(tls.SMALL)
-        for name in (tls.ECHO, tls.TLS, tls.SIGNED, tls.PLAIN, tls.SEALED):
+        report = proof.measure(proof.SMALL)
+        for name in (proof.ECHO, proof.TLS, proof.SIGNED, proof.PLAIN, proof.SEALED):
             self.assertGreater(report.cost[name].median, 0.0)
             self.assertIn(name, str(report))
 

@@ -27,16 +27,16 @@ KID: Final = "b0bf7ef350123eea"
 _LENGTHS: Final = {b"HEAR": 8, b"HACK": 8, b"HACS": 24, b"HSYN": 32, b"HSAK": 8, b"HSTL": 8}
 _SEAL: Final = 24
 _PATIENCE: Final = 10.0
+_TICKETS: Final = 0.2  # seconds in which they come, if the server sends any
 
 
 class TlsSocket:
     """A connected socket under TLS 1.3; whose certificate it is does not matter here.
 
-    :param tickets: the server sends session tickets, which are read before anything else
     :ivar exporter: the channel binding of RFC 9266
     """
 
-    def __init__(self, sock: socket.socket, tickets: bool = True) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         context = SSL.Context(SSL.TLS_METHOD)
         context.set_min_proto_version(SSL.TLS1_3_VERSION)
         self._sock = sock
@@ -45,7 +45,7 @@ class TlsSocket:
         sock.setblocking(True)
         self._tls.do_handshake()
         self.exporter: bytes | None = self._tls.export_keying_material(b"EXPORTER-Channel-Binding", 32, b"")
-        if tickets and select.select([sock], [], [], _PATIENCE)[0]:
+        if select.select([sock], [], [], _TICKETS)[0]:  # session tickets, which are no data of the server's
             sock.setblocking(False)
             with contextlib.suppress(SSL.WantReadError):
                 raise LoadError(f"not expected here: {self._tls.recv(1)!r}")

@@ -1,4 +1,4 @@
-"""CPU per beat over TLS, signed, and sealed on a plain path, beside a bare Twisted echo over TLS in the same run.
+"""CPU per signed beat over TLS, and per sealed beat without, beside a bare Twisted echo over TLS in the same run.
 
 Closed loop, as in :mod:`tests.benchmarks.beat`: a server on a core of its own, peers with HELLO (and CONFIRM), a SYNC
 among every ten beats. All servers live at the same time and have their turns, slice by slice.
@@ -11,26 +11,23 @@ import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from tests.benchmarks import secureservers
-from tests.benchmarks.dialects import EchoConnection, HeartbeatPeer, WebSocketPinger
+from tests.benchmarks import tlsecho
+from tests.benchmarks.dialects import EchoConnection, HeartbeatPeer
+from tests.benchmarks.keyed import KEY, KeyedPeer, TlsSocket
 from tests.benchmarks.load import Load
 from tests.benchmarks.process import Server, cores, descriptors, pinned
-from tests.benchmarks.secure import KEY, KeyedPeer, TlsSocket
 from tests.benchmarks.table import Figures, bar, ratio, render
 
-__all__ = ["ECHO", "PLAIN", "SEALED", "SIGNED", "SMALL", "TLS", "WEBSOCKETS", "Report", "Size", "measure"]
+__all__ = ["ECHO", "PLAIN", "SEALED", "SIGNED", "SMALL", "TLS", "Report", "Size", "measure"]
 
 ECHO: Final = "Twisted TLS echo"
 TLS: Final = "heartbeat-server over TLS"
 SIGNED: Final = "... signed"
 PLAIN: Final = "heartbeat-server, plain"
 SEALED: Final = "... sealed"
-WEBSOCKETS: Final = "websockets over TLS"
-_TLS_BAR: Final = 1.0
 _SIGNED_BAR: Final = 1.25
 
 
@@ -59,16 +56,11 @@ class Report:
 
     def __str__(self) -> str:
         echo = self.cost[ECHO]
-        rows = [
-            (name, f"left out: {one.skipped}")
-            if one.skipped
-            else (name, f"{one.median:.2f}", one.spread(), f"{ratio(one, echo):.2f}")
-            for name, one in self.cost.items()
-        ]
+        rows = [(name, f"{one.median:.2f}", one.spread(), f"{ratio(one, echo):.2f}") for name, one in self.cost.items()]
         lines = [
             render("CPU per beat, with proof and without", ("server", "µs", "rounds", "× TLS echo"), rows),
-            bar("ours over TLS / TLS echo", ratio(self.cost[TLS], echo), at_most=_TLS_BAR),
             bar("signed / TLS echo", ratio(self.cost[SIGNED], echo), at_most=_SIGNED_BAR),
+            f"signed / unsigned over TLS: {ratio(self.cost[SIGNED], self.cost[TLS]):.2f}",
             f"sealed / plain: {ratio(self.cost[SEALED], self.cost[PLAIN]):.2f}",
         ]
         return "\n".join(lines)
@@ -83,14 +75,12 @@ class Contestant:
         self.used = 0.0
         self.done = 0
         self.server = stack.enter_context(start(name, files, core))
-        dialect: Any = {ECHO: EchoConnection, WEBSOCKETS: WebSocketPinger, SIGNED: KeyedPeer, SEALED: KeyedPeer}.get(
-            name, HeartbeatPeer
-        )
-        secure = name in (ECHO, WEBSOCKETS, TLS, SIGNED)
+        dialect: Any = {ECHO: EchoConnection, SIGNED: KeyedPeer, SEALED: KeyedPeer}.get(name, HeartbeatPeer)
+        secure = name in (ECHO, TLS, SIGNED)
         port = next(port for kind, port in self.server.ports.items() if kind != "web")
         self.load = stack.enter_context(
             Load(
-                lambda sock, number: dialect(TlsSocket(sock, name != WEBSOCKETS) if secure else sock, number),
+                lambda sock, number: dialect(TlsSocket(sock) if secure else sock, number),
                 port,
                 size.connections,
             )
@@ -107,9 +97,9 @@ class Contestant:
 
 def start(name: str, files: dict[str, str], core: int | None) -> Server:
     """Ours, or a comparison."""
-    if name in (ECHO, WEBSOCKETS):
-        script = str(Path(secureservers.__file__))
-        return Server(("-P", script, name, files["certificate"], files["key"]), ("comparison",), core)
+    if name == ECHO:
+        script = str(Path(tlsecho.__file__))
+        return Server(("-P", script, files["certificate"], files["key"]), ("comparison",), core)
     listen = "tcp:0:interface=127.0.0.1"
     if name in (TLS, SIGNED):
         listen = f"ssl:0:interface=127.0.0.1:certKey={files['certificate']}:privateKey={files['key']}"
@@ -136,10 +126,6 @@ def measure(size: Size | None = None) -> Report:
     size, report = size or Size(), Report()
     core, other = cores()
     names = [ECHO, TLS, SIGNED, PLAIN, SEALED]
-    if find_spec("websockets"):
-        names.append(WEBSOCKETS)
-    else:
-        report.cost[WEBSOCKETS] = Figures(WEBSOCKETS, skipped="websockets is not installed")
     with (
         tempfile.TemporaryDirectory(prefix="benchmark-") as folder,
         pinned(other),
