@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.benchmarks import tlsecho
-from tests.benchmarks.dialects import EchoConnection, HeartbeatPeer
-from tests.benchmarks.keyed import KEY, KeyedPeer, TlsSocket
+from tests.benchmarks.keyed import KEY, Echo, KeyedPeer, Peer, TlsSocket
 from tests.benchmarks.load import Load
 from tests.benchmarks.process import Server, cores, descriptors, pinned
 from tests.benchmarks.table import Figures, bar, ratio, render
@@ -75,7 +74,7 @@ class Contestant:
         self.used = 0.0
         self.done = 0
         self.server = stack.enter_context(start(name, files, core))
-        dialect: Any = {ECHO: EchoConnection, SIGNED: KeyedPeer, SEALED: KeyedPeer}.get(name, HeartbeatPeer)
+        dialect: Any = {ECHO: Echo, SIGNED: KeyedPeer, SEALED: KeyedPeer}.get(name, Peer)
         secure = name in (ECHO, TLS, SIGNED)
         port = next(port for kind, port in self.server.ports.items() if kind != "web")
         self.load = stack.enter_context(
