@@ -19,8 +19,8 @@ import hmac
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, NoReturn
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, NoReturn, TypeVar
 
 from heartbeat.errors import ConfigError
 
@@ -45,6 +45,8 @@ MOST_OFFERED: Final = 8
 #: A file of a key for each of 10,000 peers is under a megabyte.
 MOST_FILE_BYTES: Final = 16 * 1024 * 1024
 
+T = TypeVar("T")
+
 _KID_LABEL: Final = b"heartbeat 1 kid"
 _SALT: Final = b"heartbeat 1"
 _KID_BYTES: Final = 8
@@ -55,6 +57,12 @@ _NOT_OURS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 class KeyFileError(ConfigError):
     """A key file cannot be used as it is: others may read it, or a line of it is no key. Names the file."""
+
+
+class _Wrong(str):
+    """What is wrong with a line."""
+
+    __slots__ = ()
 
 
 class Secret:
@@ -88,8 +96,9 @@ class SharedKey(Secret):
     def __init__(self, secret: bytes, id: str = ANYONE) -> None:
         if not isinstance(secret, (bytes, bytearray)):
             raise ConfigError("key", f"must be bytes, not {type(secret).__name__}")
-        if len(secret) < KEY_BYTES:
-            raise ConfigError("key", f"must be at least {KEY_BYTES} random bytes, not {len(secret)}")
+        if (size := len(secret)) < KEY_BYTES:
+            del secret  # it may be a password, and tracebacks may show variables
+            raise ConfigError("key", f"must be at least {KEY_BYTES} random bytes, not {size}")
         self.id = id
         self.kid = hashlib.sha256(_KID_LABEL + secret).digest()[:_KID_BYTES].hex()
         self.prk = hmac.digest(_SALT, secret, "sha256")  # HKDF-Extract (RFC 5869 §2.2)
@@ -204,20 +213,7 @@ def read_keys(path: str, *, ids: bool = False) -> Keys:
     :raises OSError: the file cannot be read
     :raises KeyFileError: others than its owner may read or write it, or a line is wrong; names file and line
     """
-    found = []
-    for at, words in secret_lines(path):
-        *before, text = words.rsplit(None, 1)
-        id = before[0] if before else ANYONE
-        if before and not ids:
-            raise KeyFileError(at, "has an id in front of its key: that belongs into the file of an acceptor")
-        if id.startswith("~"):
-            raise KeyFileError(at, "no id starts with ~")
-        secret = decoded(text)
-        if secret is None or len(secret) < KEY_BYTES:
-            raise KeyFileError(at, f"is no key: at least {KEY_BYTES} bytes in base64 or hex are needed")
-        found.append(SharedKey(secret, id))
-    if not found:
-        raise KeyFileError(path, "has no key in it")
+    found = _each(path, lambda words: _shared_key(words, ids))
     return Keys(found)
 
 
@@ -226,15 +222,43 @@ def read_token_keys(path: str) -> tuple[bytes, ...]:
 
     Raises as :func:`read_keys`.
     """
-    found = []
-    for at, text in secret_lines(path):
-        secret = decoded(text)
-        if secret is None or len(secret) != KEY_BYTES:
-            raise KeyFileError(at, f"is no key: {KEY_BYTES} bytes in base64 or hex are needed")
-        found.append(base64.urlsafe_b64encode(secret))
+    return tuple(_each(path, _token_key))
+
+
+def _shared_key(words: str, ids: bool) -> SharedKey | _Wrong:
+    *before, text = words.rsplit(None, 1)
+    id = before[0] if before else ANYONE
+    if before and not ids:
+        return _Wrong("has an id in front of its key: that belongs into the file of an acceptor")
+    if id.startswith("~"):
+        return _Wrong("no id starts with ~")
+    secret = decoded(text)
+    if secret is None or len(secret) < KEY_BYTES:
+        return _Wrong(f"is no key: at least {KEY_BYTES} bytes in base64 or hex are needed")
+    return SharedKey(secret, id)
+
+
+def _token_key(text: str) -> bytes | _Wrong:
+    secret = decoded(text)
+    if secret is None or len(secret) != KEY_BYTES:
+        return _Wrong(f"is no key: {KEY_BYTES} bytes in base64 or hex are needed")
+    return base64.urlsafe_b64encode(secret)
+
+
+def _each(path: str, read: Callable[[str], T | _Wrong]) -> list[T]:
+    """What ``read`` makes of each line of a file of secrets.
+
+    What is wrong is returned and raised here, where no variable holds a secret: tracebacks may show variables.
+    """
+    found = [(at, read(line)) for at, line in secret_lines(path)]
+    wrong = [(at, one) for at, one in found if isinstance(one, _Wrong)]
+    if wrong:
+        del found
+        at, complaint = wrong[0]
+        raise KeyFileError(at, complaint)
     if not found:
         raise KeyFileError(path, "has no key in it")
-    return tuple(found)
+    return [one for _, one in found if not isinstance(one, _Wrong)]
 
 
 def secret_lines(path: str) -> list[tuple[str, str]]:
@@ -256,10 +280,13 @@ def secret_lines(path: str) -> list[tuple[str, str]]:
     finally:
         os.close(descriptor)
     if len(data) > MOST_FILE_BYTES:
+        del data
         raise KeyFileError(path, f"is longer than {MOST_FILE_BYTES} bytes")
     lines = [_text(line) for line in data.split(b"\n")]
     if None in lines:
-        raise KeyFileError(f"{path}:{lines.index(None) + 1}", "is not UTF-8")
+        number = lines.index(None) + 1
+        del data, lines
+        raise KeyFileError(f"{path}:{number}", "is not UTF-8")
     told = ((number, (line or "").strip()) for number, line in enumerate(lines, 1))
     return [(f"{path}:{number}", line) for number, line in told if line and not line.startswith("#")]
 

@@ -136,6 +136,11 @@ class FileTests(SynchronousTestCase):
         for secret in (HEX[:12], BASE64[:12]):
             self.assertNotIn(secret, line)
         self.assertIsNone(error.__context__)
+        found = traceback.TracebackException.from_exception(error, capture_locals=True)
+        ours = [str(frame.locals) for frame in found.stack if frame.filename.endswith("heartbeat/keys.py")]
+        self.assertTrue(ours)
+        for secret in (HEX[:12], BASE64[:12], "hello world", "horse"):
+            self.assertNotIn(secret, "".join(ours))
         return line.removeprefix(path)
 
     def test_all_forms(self) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from heartbeat.liveness.causes import name_silence
 from heartbeat.liveness.states import FINAL, State
+from heartbeat.session.identity import PROVED, strength
 from heartbeat.session.parting import Parting
 from heartbeat.session.past import Pasts, explained, remembered
 
@@ -45,7 +46,11 @@ class Roll:
         if session.applicant is None or (contest is not None and driver in contest.newcomers):
             return
         older = self._drivers.get(name)
-        if older is None or older is driver or older.session.beats.state in FINAL:
+        if contest is not None:
+            older = contest.older  # whatever has become of it: those who wait came first
+        elif older is driver or (older is not None and older.session.beats.state in FINAL):
+            older = None
+        if older is None:
             self.admit(driver, now)
         elif self._takes_over(session, older.session):
             self._supersede(older, contest, now)
@@ -58,7 +63,7 @@ class Roll:
 
     def _takes_over(self, newcomer: Session, older: Session) -> bool:
         """It has proved the id; or it shows the token of that session, on a path from which none can be stolen."""
-        if newcomer.peer.identity == newcomer.peer.id:
+        if strength(newcomer.peer.identity) == PROVED:
             return True
         gate, applicant = newcomer.gate, newcomer.applicant
         if gate is None or applicant is None or not gate.bound:

@@ -15,16 +15,18 @@ from heartbeat.keys import ANYONE
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-__all__ = ["IDENTITY_REFUSED", "MEMBER", "identified", "strength"]
+__all__ = ["IDENTITY_REFUSED", "MEMBER", "PROVED", "identified", "strength"]
 
 IDENTITY_REFUSED: Final = 5  # the BYE code
 #: The identity of a connection that proved to have a key, and no id.
 MEMBER: Final = ANYONE
+#: The :func:`strength` of an identity that is an id.
+PROVED: Final = 2
 
 
 def strength(identity: str | None) -> int:
     """How much an identity is worth, to compare: an id is more than membership, and that more than nothing."""
-    return 0 if identity is None else 1 if identity == MEMBER else 2
+    return 0 if identity is None else 1 if identity == MEMBER else PROVED
 
 
 def identified(

@@ -136,6 +136,28 @@ class TakeoverTests(IdentityCase):
         self.assertEqual(older.heard, SUPERSEDED)
         self.assertEqual(self.peer(newer).session, session)
 
+    def test_a_star_is_no_proof(self) -> None:
+        """Who is called ``*`` has proved membership, as anybody, and takes nothing over."""
+        older = self.knock(name="*")
+        newer = self.knock(name="*")
+        self.assertFalse(newer.is_open)
+        self.assertTrue(older.is_open)
+        self.assertEqual(self.peer(older).identity, "*")
+
+    def test_those_who_wait_came_first(self) -> None:
+        """Another newcomer does not overtake them when the older connection ends for another reason meanwhile: one
+        connection lives in the end."""
+        older = self.knock()
+        first = self.knock()
+        older.transport.protocol.driver.session.bye(0, "", self.clock.seconds())
+        second = self.knock()
+        self.assertEqual((first.is_open, second.is_open), (False, False))
+        older.transport.lose()
+        self.clock.advance(LATE)
+        for peer in (first, second):
+            peer.move()
+        self.assertEqual((first.is_open, second.is_open), (True, False))
+
     def test_a_member_without(self) -> None:
         """Waits; an older one that answers keeps the id, and one that does not is dead."""
         older = self.knock()

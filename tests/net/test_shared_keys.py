@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.endpoints import TCP4ClientEndpoint
@@ -11,12 +12,15 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from heartbeat import Dead, PeerRefused, SharedKey, State
+from heartbeat.net import HeartbeatClientService, HeartbeatFactory
+from heartbeat.newkey import main
 from heartbeat.session.keyed import KeyedSession
 from heartbeat.session.session import Session
 from heartbeat.testing import SilentDrop
 from heartbeat.wire import frames as f
 from tests.net.cases import DETECT, SimulatedCase
 from tests.net.hand import bye
+from tests.net.test_howto import example
 from tests.net.wrapped import CONFIG, NotesFactory, WrappedCase
 
 KEY, OTHER = (SharedKey(bytes([number]) * 32) for number in (1, 2))
@@ -98,6 +102,25 @@ class ClientTests(SimulatedCase):
         factory.drain(SOON)
         self.net.run(SOON)
         self.assertEqual([detail for _, detail in self.client_notes.departures()], ["draining"])
+
+
+class PageTests(SimulatedCase):
+    """docs/howto/shared-keys.md."""
+
+    def test_the_example(self) -> None:
+        """The files that the page makes, and the configurations that read them, open a gate that is proved."""
+        page: Any = example("shared_keys")
+        theirs, mine = self.mktemp(), self.mktemp()
+        main([mine])
+        main([theirs, "--id", "other"])
+        line = Path(mine).read_text()
+        Path(theirs).write_text(f"gateway-7 {line}{Path(theirs).read_text()}")
+        self.server.listen(7600, HeartbeatFactory(page.server(theirs), self.notes, reactor=self.server.reactor))
+        service = HeartbeatClientService(["server:7600"], page.gateway(mine), reactor=self.client.reactor)
+        self.addCleanup(service.stopService)
+        service.startService()
+        self.net.result(service.when_alive())
+        self.assertEqual([peer.identity for peer in self.notes.peers], ["gateway-7"])
 
 
 class WrappedTests(WrappedCase):
