@@ -12,8 +12,8 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from heartbeat import Dead, PeerRefused, SharedKey, State
+from heartbeat.keys import new_key
 from heartbeat.net import HeartbeatClientService, HeartbeatFactory
-from heartbeat.newkey import main
 from heartbeat.session.keyed import KeyedSession
 from heartbeat.session.session import Session
 from heartbeat.testing import SilentDrop
@@ -111,10 +111,10 @@ class PageTests(SimulatedCase):
         """The files that the page makes, and the configurations that read them, open a gate that is proved."""
         page: Any = example("shared_keys")
         theirs, mine = self.mktemp(), self.mktemp()
-        main([mine])
-        main([theirs, "--id", "other"])
-        line = Path(mine).read_text()
-        Path(theirs).write_text(f"gateway-7 {line}{Path(theirs).read_text()}")
+        key = new_key()
+        for path, text in ((mine, key), (theirs, f"gateway-7 {key}\nother {new_key()}\n")):
+            Path(path).touch(0o600)
+            Path(path).write_text(text)
         self.server.listen(7600, HeartbeatFactory(page.server(theirs), self.notes, reactor=self.server.reactor))
         service = HeartbeatClientService(["server:7600"], page.gateway(mine), reactor=self.client.reactor)
         self.addCleanup(service.stopService)
