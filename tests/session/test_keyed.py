@@ -19,6 +19,7 @@ from heartbeat.session.sealing import SEAL_SIZE
 from heartbeat.wire import frames as f
 from tests.session.ends import ALL_CAPS, End, Source, decoded, hello, ping
 from tests.session.pairs import EXPORTER, KEY, OTHER_KEY, TLS, Pair, PairTestCase
+from tests.session.test_conversations import ConversationCase, Path, two_ends
 from tests.vectors.golden import VECTORS, unhex
 
 BOTH_TLS = (TLS, TLS)
@@ -644,3 +645,22 @@ class StateTests(PairTestCase):
         pair.run(3.0)
         self.assert_open(pair)
         self.assertEqual(pair.acceptor.session.peer.services, services)
+
+
+class LongTests(ConversationCase):
+    """Two honest ends with a key, on paths that cut and delay what they say, for long."""
+
+    def test_paths(self) -> None:
+        """Nobody dies, nothing is false, and nothing is lost, on slow paths and through stalls of either end."""
+        for seed, (delay, jitter, stall) in enumerate(((0.001, 0.001, 0.0), (0.3, 0.3, 0.0), (0.02, 0.02, 0.05))):
+            for channel in (None, TLS):
+                ends = two_ends(multiplier=8, keys=(KEY,))
+                for end in ends:
+                    if channel is not None:
+                        end.session.secured(channel)
+                path = Path(seed, *ends, delay=delay, jitter=jitter)
+                path.run(120.0, stall=stall)
+                self.both_well(path)
+                self.assertGreater(path.ends[0].session.tally.acks_in, 100)
+                self.assertEqual(path.ends[0].session.peer.services, ("b", "c"))
+                self.assertEqual(path.ends[1].session.peer.services, ("a",))
