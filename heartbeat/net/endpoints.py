@@ -22,11 +22,11 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from heartbeat.config import HeartbeatConfig, check_choice
+from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import ConfigError
 from heartbeat.interfaces import IStateSource
 from heartbeat.net.gate import Connectors
-from heartbeat.net.wrapper import WrappedProtocol, WrappingFactory, heartbeat_factory
+from heartbeat.net.wrapper import WrappedProtocol, WrappingFactory, check_mode, heartbeat_factory
 from heartbeat.wire.frames import without_controls
 
 __all__ = ["client_endpoint", "heartbeat_client", "heartbeat_server"]
@@ -166,7 +166,7 @@ def heartbeat_server(
             mode=mode,
         )
 
-    check_choice("mode", mode, ("frame", "accept"))
+    check_mode(mode, config)
     return WrappingServerEndpoint(endpoint, wrap)
 
 

@@ -21,6 +21,7 @@ from zope.interface import implementer
 
 from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import ConfigError
+from heartbeat.keys import KeyFileError, Keys, read_keys
 from heartbeat.net.endpoints import heartbeat_client, heartbeat_server
 from heartbeat.net.limits import ObserveLimits
 from heartbeat.net.observe import ObservingClientEndpoint, ObservingServerEndpoint
@@ -74,10 +75,8 @@ WATCH_FIELDS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "beatHandshake": ("handshake_timeout", _seconds),
 }
 MODES: Final = ("frame", "accept", *WATCHING)
-#: What this version lacks.
-NOT_YET: Final = {
-    "beatKey": "shared keys are not supported by this version",
-}
+#: What else there is.
+OTHERS: Final = ("beatDetect", "beatIdle", "beatKey", "beatMode")
 
 
 @implementer(IPlugin, IStreamServerEndpointStringParser, IStreamClientEndpointStringParserWithReactor)
@@ -96,8 +95,12 @@ class HeartbeatParser:
         if mode in WATCHING:
             watched_by = _observer(mode, ours, reactor)
             return ObservingServerEndpoint(serverFromString(reactor, inner), watched_by)
+        if mode == "accept" and "beatKey" in ours:
+            raise ConfigError("beatKey", "proves nothing with beatMode=accept, which lets in who is not framed, too")
         kind: Literal["frame", "accept"] = "accept" if mode == "accept" else "frame"
-        return heartbeat_server(serverFromString(reactor, inner), configured(ours), reactor=reactor, mode=kind)
+        return heartbeat_server(
+            serverFromString(reactor, inner), configured(ours, acceptor=True), reactor=reactor, mode=kind
+        )
 
     def parseStreamClient(self, reactor: IReactorCore, *args: object, **kwargs: object) -> IStreamClientEndpoint:
         """The inner endpoint under a heartbeat; ``connect`` gives the caller's own protocol.
@@ -111,7 +114,7 @@ class HeartbeatParser:
             return ObservingClientEndpoint(clientFromString(reactor, inner), watched_by)
         if mode == "accept":
             raise ConfigError("beatMode", "'accept' is for servers: a client is framed or it is not")
-        return heartbeat_client(clientFromString(reactor, inner), configured(ours), reactor=reactor)
+        return heartbeat_client(clientFromString(reactor, inner), configured(ours, acceptor=False), reactor=reactor)
 
 
 def unparse(args: Sequence[str], kwargs: Mapping[str, str]) -> str:
@@ -125,19 +128,22 @@ def split_keys(kwargs: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str
     return ours, {key: value for key, value in kwargs.items() if key not in ours}
 
 
-def configured(ours: Mapping[str, str]) -> HeartbeatConfig:
-    """The configuration that the keys say. Raises ConfigError that names key and value."""
+def configured(ours: Mapping[str, str], *, acceptor: bool = True) -> HeartbeatConfig:
+    """The configuration that the keys say. Raises ConfigError that names key and value.
+
+    :param acceptor: of a server, in whose key file a key may stand behind the id that it proves
+    """
     settings: dict[str, Any] = {}
     for key, text in ours.items():
         if key == "beatIdle":
             raise ConfigError(key, f"belongs to beatMode={' and beatMode='.join(WATCHING)} (in {key}={_shown(text)})")
-        if key in NOT_YET:
-            raise ConfigError(key, NOT_YET[key])
         if key in FIELDS:
             name, read = FIELDS[key]
             settings[name] = _read(key, text, read)
-        elif key not in ("beatMode", "beatDetect"):
-            raise ConfigError(key, f"is not known; there are {', '.join(sorted([*FIELDS, *WATCH_FIELDS, 'beatMode']))}")
+        elif key == "beatKey":
+            settings["keys"] = _keys(text, acceptor)
+        elif key not in OTHERS:
+            raise ConfigError(key, f"is not known; there are {', '.join(sorted([*FIELDS, *OTHERS]))}")
     if "beatDetect" in ours:
         settings["interval"] = _interval(ours, settings)
     try:
@@ -187,6 +193,16 @@ def _read(key: str, text: str, read: Callable[[str], Any]) -> Any:
         return read(text)
     except ValueError as error:
         raise ConfigError(key, f"{error}, not {_shown(text)}") from None
+
+
+def _keys(path: str, acceptor: bool) -> Keys:
+    """The keys in a file, which no message shows."""
+    try:
+        return read_keys(path, ids=acceptor)
+    except KeyFileError as error:
+        raise ConfigError("beatKey", str(error)) from None
+    except OSError as error:
+        raise ConfigError("beatKey", f"{_shown(path)}: {error.strerror or error}") from None
 
 
 def _interval(ours: Mapping[str, str], settings: Mapping[str, Any]) -> float:

@@ -16,6 +16,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
 from heartbeat.config import HeartbeatConfig, check_choice
+from heartbeat.errors import ConfigError
 from heartbeat.interfaces import IStateSource
 from heartbeat.net.application import Application
 from heartbeat.net.datadriver import DataDriver
@@ -25,7 +26,7 @@ from heartbeat.net.protocol import HeartbeatFactory, HeartbeatProtocol
 from heartbeat.net.reasons import reason_for, told
 from heartbeat.session.session import CAPS
 
-__all__ = ["WRAPPED_CAPS", "WrappedProtocol", "WrappingFactory", "heartbeat_factory"]
+__all__ = ["WRAPPED_CAPS", "WrappedProtocol", "WrappingFactory", "check_mode", "heartbeat_factory"]
 
 #: The capabilities of a wrapped connection.
 WRAPPED_CAPS: Final = (*CAPS, "data")
@@ -146,9 +147,9 @@ def heartbeat_factory(
 
     :param mode: ``accept``: peers that are not framed are served, too, as they are, and only observed
         (:mod:`heartbeat.net.accept`)
-    :raises ConfigError: there is no such mode
+    :raises ConfigError: there is no such mode, or this configuration wants a proof that unframed peers cannot give
     """
-    check_choice("mode", mode, ("frame", "accept"))
+    check_mode(mode, config)
     kind: type[WrappingFactory] = WrappingFactory
     if mode == "accept":
         from heartbeat.net.accept import AcceptingFactory  # it is a WrappingFactory itself
@@ -165,6 +166,13 @@ def heartbeat_factory(
         max_connections=max_connections,
         max_per_address=max_per_address,
     )
+
+
+def check_mode(mode: str, config: HeartbeatConfig | None) -> None:
+    """Refuse a mode that there is not, and ``accept`` where a proof is wanted. Raises ConfigError."""
+    check_choice("mode", mode, ("frame", "accept"))
+    if mode == "accept" and config is not None and (config.wants_key or config.wants_certificate):
+        raise ConfigError("mode", "accept lets in who is not framed, and so without the proof that is wanted")
 
 
 def _limit(transport: Any) -> None:

@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import ConfigError
+from heartbeat.keys import SharedKey
 from heartbeat.liveness.states import State
 from heartbeat.net import IHeartbeat, heartbeat_factory, heartbeat_server
 from heartbeat.net.accept import AcceptingFactory, UndecidedProtocol
@@ -302,6 +303,15 @@ class MakingTests(SynchronousTestCase):
         wrong: Any = "observe"
         for call in (lambda: heartbeat_factory(NotesFactory(), mode=wrong), lambda: heartbeat_server(None, mode=wrong)):  # type: ignore[arg-type]  # it does not come to that
             self.assertIn("mode: must be one of frame, accept", str(self.assertRaises(ConfigError, call)))
+
+    def test_no_proof_is_wanted(self) -> None:
+        """A port that asks framed peers for a key would let all others in without: an error at once."""
+        config = HeartbeatConfig(keys=(SharedKey(bytes(32)),))
+        for call in (
+            lambda: heartbeat_factory(NotesFactory(), config, mode="accept"),
+            lambda: heartbeat_server(None, HeartbeatConfig(auth="mtls"), mode="accept"),  # type: ignore[arg-type]  # see above
+        ):
+            self.assertIn("mode: accept lets in who is not framed", str(self.assertRaises(ConfigError, call)))
 
     def test_behind_a_balancer(self) -> None:
         """The PROXY header comes first, and is nobody's first word; the peer is the one that it names."""

@@ -47,6 +47,7 @@ from heartbeat import (
     PingLost,
     Refused,
     Report,
+    SharedKey,
     Spared,
     State,
     Stuck,
@@ -145,11 +146,14 @@ def settings() -> HeartbeatConfig:
         handshake_timeout=10,
         services=("auth", "billing"),
         meta={"rack": "12"},
+        keys=[SharedKey(bytes(32))],
+        auth="key",
         bare="refuse",
         max_data=65_536,
         kernel=KernelOptions(keepalive=True, keepalive_idle=60),
     )
     assert_type(config.detect, float)
+    HeartbeatConfig(keys={"gateway-7": SharedKey(bytes(32)), "*": [SharedKey(bytes(33))]}, auth="key+mtls")
     return config
 
 
