@@ -14,7 +14,7 @@ from heartbeat.errors import ConfigError
 from heartbeat.watch.web.slices import Slices
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Callable, Generator, Iterable, Mapping
 
     from twisted.web.server import Request
 
@@ -48,11 +48,12 @@ _API: Final = b"/api"
 class Answer(NamedTuple):
     """One answer.
 
-    :ivar body: all of it; or in slices, one of which is made per turn of the reactor
+    :ivar body: all of it; or in slices, one of which is made per turn of the reactor; or a function that goes on from
+        here, and returns what ``render`` is to return
     :ivar headers: more headers
     """
 
-    body: bytes | Generator[bytes, None, None]
+    body: bytes | Generator[bytes, None, None] | Callable[[], int]
     media: str = JSON
     status: HTTPStatus = HTTPStatus.OK
     headers: Mapping[str, str] = {}
@@ -136,6 +137,8 @@ class Page(ABC):
             if len(body) <= WHOLE:
                 return body
             body = _in_one(body)
+        if callable(body):
+            return body()
         return Slices(request, body, self._turns).start()
 
     def _answer(self, request: Request) -> Answer:
