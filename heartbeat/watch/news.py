@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from heartbeat.interfaces import HeartbeatListener
 from heartbeat.liveness.events import Alive, Dead, Left, Stuck, Suspect
 from heartbeat.watch.failures import Failure
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from heartbeat.liveness.events import Event
-    from heartbeat.liveness.peer import Clocks, Peer
+    from heartbeat.liveness.peer import Peer
     from heartbeat.liveness.states import State
     from heartbeat.watch.failures import Failures
     from heartbeat.watch.registry import Registry
@@ -64,38 +63,25 @@ class Item(NamedTuple):
         return told
 
 
-class News(HeartbeatListener):
-    """Numbers the changes of state and the failures. Give it to a factory as a listener, behind registry and board.
+class News:
+    """Numbers the changes of state and the failures. It follows both, which has room for one follower each.
 
-    :param registry: who is listed; of a peer whose id another has by now nothing is told
-    :param failures: its records are told as they are made, or made exact
-    :param clocks: says what time it is
+    :param registry: who is listed; of a peer whose id another has by now it tells nothing
+    :param failures: its records are told as they are made, and as they are made exact
     :ivar epoch: names this record; numbers of another one mean nothing here
     :ivar newest: the number of the last event
     """
 
-    def __init__(self, registry: Registry, failures: Failures, clocks: Clocks) -> None:
+    def __init__(self, registry: Registry, failures: Failures) -> None:
         self.epoch = ""
         self.newest = 0
-        self._registry = registry
-        self._clocks = clocks
+        self._clocks = registry.clocks
         self._items: list[Item] = []
         self._reader: Callable[[], object] | None = None
         self._left_at = -LINGER
         self._begun = 0
+        registry.follower = self._changed
         failures.follower = self._failed
-
-    # -- the listener
-
-    def changed(self, peer: Peer, event: Event) -> None:
-        """Record a change of state."""
-        if isinstance(event, _CHANGES) and self._wanted and self._registry.get(peer.id) is peer:
-            since = self._clocks.wall() - (self._clocks.seconds() - event.at)
-            self._record(Item(self.newest + 1, peer, peer.state, since, peer.cause))
-
-    def _failed(self, failure: Failure) -> None:
-        if self._wanted:
-            self._record(Item(self.newest + 1, failure))
 
     # -- the reader
 
@@ -120,6 +106,15 @@ class News(HeartbeatListener):
         return max(0, self._oldest - 1 - number)
 
     # -- inside
+
+    def _changed(self, peer: Peer, event: Event) -> None:
+        if isinstance(event, _CHANGES) and self._wanted:
+            since = self._clocks.wall() - (self._clocks.seconds() - event.at)
+            self._record(Item(self.newest + 1, peer, peer.state, since, peer.cause))
+
+    def _failed(self, failure: Failure) -> None:
+        if self._wanted:
+            self._record(Item(self.newest + 1, failure))
 
     @property
     def _oldest(self) -> int:

@@ -31,7 +31,7 @@ from heartbeat.watch.failures import Failures
 from heartbeat.watch.listeners import Listeners
 from heartbeat.watch.registry import Registry
 from heartbeat.watch.tally import Totals
-from heartbeat.watch.web import make_site
+from heartbeat.watch.web import Vitals, make_site
 
 __all__ = ["Options", "Server", "makeService"]
 
@@ -88,6 +88,7 @@ class Server(MultiService):
         self.registry.keep_bare = min(KEEP_BARE, settings.keep)
         self.registry.keep_peers = settings.keep_peers
         self.failures.keep = settings.keep_failures
+        self.failures.region = settings.region
         self.sources.labels = Labels(settings.service, settings.region, settings.cluster)
         self.drain.timeout = settings.drain_timeout
         self._levels.use(settings.log_level)
@@ -126,7 +127,10 @@ class Server(MultiService):
             self._log.info("no metrics: {trouble}", trouble=str(missing))
             metrics = None
         readiness = self.drain.readiness
-        return make_site(self.registry, self.failures, metrics=metrics, readiness=readiness, reactor=self._reactor)
+        vitals = Vitals(self._node, self.sources.totals.spared, self.sources.lag)
+        return make_site(
+            self.registry, self.failures, metrics=metrics, readiness=readiness, vitals=vitals, reactor=self._reactor
+        )
 
 
 def _own_state() -> IStateSource | None:

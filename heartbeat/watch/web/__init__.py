@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from heartbeat.watch.web.site import make_site
+from heartbeat.watch.web.strip import Vitals
 
-__all__ = ["make_site"]
+__all__ = ["Vitals", "make_site"]

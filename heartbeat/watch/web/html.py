@@ -59,8 +59,12 @@ def ms(seconds_ms: float | None) -> str:
     """Milliseconds, in three digits; seconds from ten of them on."""
     if seconds_ms is None:
         return "–"
-    return f"{seconds_ms / 1000:.1f} s" if seconds_ms >= 10_000 else f"{seconds_ms:.3g} ms" if seconds_ms < 1000 else (
-        f"{seconds_ms:.0f} ms"
+    return (
+        f"{seconds_ms / 1000:.1f} s"
+        if seconds_ms >= 10_000
+        else f"{seconds_ms:.3g} ms"
+        if seconds_ms < 1000
+        else (f"{seconds_ms:.0f} ms")
     )
 
 

@@ -74,6 +74,11 @@ class Follower:
         self.sent_at = now
         self.request.write(text)
 
+    def abort(self) -> None:
+        """Cut the connection: what was not read is lost, and its client finds out."""
+        transport: Any = self.request.channel.transport
+        transport.abortConnection()
+
     def pauseProducing(self) -> None:
         """It does not read what it was sent."""
         if self.paused_at is None:
@@ -226,7 +231,7 @@ class Broadcast:
                 if now - follower.sent_at >= KEEP_ALIVE / 2:
                     follower.send(b":\n\n", now)
             elif now - follower.paused_at >= PATIENCE:
-                follower.request.channel.transport.abortConnection()
+                follower.abort()
 
 
 def _tighten(transport: Any) -> None:

@@ -22,7 +22,9 @@ class Word(NamedTuple):
 
 STATES: Final = {
     "alive": Word("Alive", "It was heard in time."),
-    "suspect": Word("Suspect", "Nothing was heard for half of the agreed time, and it was asked once more. No alarm yet."),
+    "suspect": Word(
+        "Suspect", "Nothing was heard for half of the agreed time, and it was asked once more. No alarm yet."
+    ),
     "stuck": Word(
         "Stuck", "Its event loop answers, but work waits and its progress counter stands still.", "Look at its worker."
     ),
@@ -38,7 +40,9 @@ PHASES: Final = {
 
 REASONS: Final = {
     # connect
-    "dns_fail": Word("Name not found", "The name of the host could not be resolved.", "Check the name and the resolver."),
+    "dns_fail": Word(
+        "Name not found", "The name of the host could not be resolved.", "Check the name and the resolver."
+    ),
     "tcp_refused": Word(
         "Connection refused",
         "The host answers, and nothing listens on that port.",
@@ -169,8 +173,12 @@ REASONS: Final = {
         "Look at the host and the path; the flight recorder shows what was seen.",
     ),
     # HTTP probes
-    "http_timeout": Word("No HTTP answer", "The service took the connection and did not answer in time.", "See its log."),
-    "http_4xx": Word("HTTP refused", "The service answered with 4xx.", "Check the URL and the credentials of the probe."),
+    "http_timeout": Word(
+        "No HTTP answer", "The service took the connection and did not answer in time.", "See its log."
+    ),
+    "http_4xx": Word(
+        "HTTP refused", "The service answered with 4xx.", "Check the URL and the credentials of the probe."
+    ),
     "http_5xx": Word("HTTP error", "The service answered with 5xx.", "See the log of the service."),
     "http_protocol": Word("Not HTTP", "What came back was no HTTP.", "Check the port and the scheme."),
 }
