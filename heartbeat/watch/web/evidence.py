@@ -17,6 +17,7 @@ _TCP_STATES: Final = (
     "", "established", "SYN sent", "SYN received", "FIN wait 1", "FIN wait 2", "time wait", "closed", "close wait",
     "last ACK", "listen", "closing",
 )  # fmt: skip
+_ORDER: Final = {key: place for place, key in enumerate(words.EVIDENCE)}
 _FATES: Final = {"alive": "alive", "dead": "dead", "unknown": "?"}
 
 
@@ -42,14 +43,18 @@ def gist(seen: Mapping[str, Any]) -> str:
             told.append(text.format(tcp[key]))
     if tcp.get("snd_wnd") == 0:
         told.append("window closed")
+    if seen.get("reason"):
+        told.append(name(str(seen["reason"])))
     if seen.get("detail"):
         told.append(escape(str(seen["detail"]).replace("_", " ")))
     return " · ".join(told)
 
 
 def evidence(seen: Mapping[str, Any]) -> str:
-    """All of it, as names and values."""
-    return facts((label, value) for label, value in _told(seen))
+    """All of it, as names and values: what is known here in the order of its table, then the rest."""
+    told = dict(_flat(seen))
+    ordered = sorted(told, key=lambda key: _ORDER.get(key, len(_ORDER)))
+    return facts(_named(key, told[key]) for key in ordered)
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:
@@ -87,14 +92,17 @@ def _event(event: dict[str, Any]) -> str:
     return f"{escape(text)} <b>{shown}</b>"
 
 
-def _told(seen: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def _flat(seen: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in seen.items():
-        if isinstance(value, dict):
-            if key != "layers":
-                yield from _told(value, f"{key}.")
-            continue
-        label, unit = words.EVIDENCE.get(prefix + key, ((prefix + key).replace("_", " "), ""))
-        yield escape(label), _value(value, unit)
+        if not isinstance(value, dict):
+            yield prefix + key, value
+        elif key != "layers":
+            yield from _flat(value, f"{key}.")
+
+
+def _named(key: str, value: Any) -> tuple[str, str]:
+    label, unit = words.EVIDENCE.get(key, (key.replace("_", " "), ""))
+    return escape(label), _value(value, unit)
 
 
 def _value(value: Any, unit: str) -> str:

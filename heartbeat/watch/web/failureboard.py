@@ -90,7 +90,7 @@ def _groups(kind: str, found: dict[str, _Group], view: View, now: float) -> str:
     most = ordered[0][1].count
     lines = []
     for key, group in ordered[:GROUPS]:
-        label = escape(words.reason(key).title) if kind == "reason" else name(key) or "none"
+        label = escape(words.reason(key).title) if kind == "reason" else name(key) or f"no {kind}"
         current = getattr(view, kind) == key
         inner = link(view.href(**{kind: None if current else key}), label, current=current) if key else label
         p95 = ms(group.p95 * 1000) if group.p95 else "–"

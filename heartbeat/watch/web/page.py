@@ -109,7 +109,7 @@ def _top(named: str, node: str) -> str:
         f"{_head(named, live=True)}"
         '<a class="skip" href="#failures">Skip to the failures</a>\n'
         f'<header class="top"><h1><a href="?">heartbeat</a></h1>{at}'
-        '<p id="live" class="live" role="status"><span class="off">asks again every '
+        '<p id="live" class="signal" role="status"><span class="off">asks again every '
         f'{REFRESH} s</span></p></header>\n<p id="said" class="hidden" aria-live="polite"></p>\n<main>\n'
     )
 

@@ -112,7 +112,7 @@ def filters(view: View, counts: Mapping[str, int]) -> str:
     states = [("", "any state"), *((one, f"{one} ({number:,})") for one, number in counts.items())]
     reasons = [("", "any reason"), *sorted(((one, words.reason(one).title) for one in FAILURE_REASONS), key=_second)]
     fields = (
-        _input("q", "Search", "peer, address, service", view.q),
+        _input("q", "Search", "name, address …", view.q),
         _select("state", "State", states, view.state),
         _select("reason", "Reason", reasons, view.reason),
         _input("service", "Service", "exact name", view.service),
