@@ -1,7 +1,7 @@
-"""A real browser without a window: Debian's Chromium, driven over the WebDriver protocol (https://www.w3.org/TR/webdriver2/).
+"""A real browser without a window: Debian's Chromium, over the WebDriver protocol (https://www.w3.org/TR/webdriver2/).
 
-chromedriver speaks HTTP and JSON, so this needs nothing but the standard library. Each browser has a profile of its own,
-and a process group of its own, which is killed as a whole at the end.
+chromedriver speaks HTTP and JSON, so this needs nothing but the standard library. Each browser has a profile and a
+process group of its own; the group is killed as a whole at the end.
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ class Browser:
         try:
             self._port = int(poll(self._announced, _START, "the port of chromedriver"))
             self._session = self._begin()
+            self.devtools("Emulation.setFocusEmulationEnabled", enabled=True)
             self.resize(width, height)
             self.prefer(dark=dark)
         except BaseException:
@@ -175,7 +176,7 @@ class Browser:
         if self._driver.poll() is None:
             os.killpg(self._driver.pid, signal.SIGKILL)
         self._driver.wait()
-        _gone(lambda: self._home.cleanup())
+        _gone(self._home.cleanup)
 
 
 def _gone(cleanup: Callable[[], None]) -> None:

@@ -101,9 +101,9 @@ def _groups(kind: str, found: dict[str, _Group], view: View, now: float) -> str:
     rest = len(ordered) - GROUPS
     more = f'<tr><th scope="row" class="note">and {rest} more</th><td></td><td></td><td></td></tr>' if rest > 0 else ""
     return (
-        f'<table class="group"><caption>By {kind}</caption><thead><tr><th scope="col">{kind.capitalize()}</th>'
+        f'<div class="group"><table><caption>By {kind}</caption><thead><tr><th scope="col">{kind.capitalize()}</th>'
         '<th scope="col">Count</th><th scope="col">Worst p95</th><th scope="col">Newest</th></tr></thead>'
-        f"<tbody>{''.join(lines)}{more}</tbody></table>"
+        f"<tbody>{''.join(lines)}{more}</tbody></table></div>"
     )
 
 
