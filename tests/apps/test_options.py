@@ -157,6 +157,7 @@ class ServerOptionsTests(OptionsTestCase):
             "store": '"memory:"',
             "log-level": '"warn"',
             "user-timeout": "9",
+            "web-password-file": f'"{self.password_file()}"',
         }
         numbers = {
             "max-connections": "5",
@@ -171,6 +172,13 @@ class ServerOptionsTests(OptionsTestCase):
                 value = getattr(found, setting.field)
                 text = special.get(setting.name) or numbers.get(setting.name) or lines[type(value)]
                 self.parse("--config", self.file(f"{setting.name} = {text}\n"))
+
+    def password_file(self) -> str:
+        """A file with a password, that nobody else can read."""
+        path = Path(self.mktemp())
+        path.write_text("open sesame\n")
+        path.chmod(0o600)
+        return str(path)
 
     def test_unknown_keys(self) -> None:
         """An unknown key is named with its file and line; so is an option written otherwise, and --config itself."""

@@ -22,6 +22,7 @@ from heartbeat.apps.reload import Reload
 from heartbeat.apps.server.demo import Demo
 from heartbeat.apps.server.drain import Drain
 from heartbeat.apps.server.settings import TABLE, Options, ServerSettings, server_settings
+from heartbeat.apps.server.weboptions import exposure
 from heartbeat.errors import ConfigError, MissingExtra
 from heartbeat.interfaces import IStateSource
 from heartbeat.net import HeartbeatFactory
@@ -47,6 +48,7 @@ class Server(MultiService):
     :ivar factory: accepts the peers
     :ivar registry: who is there
     :ivar failures: who failed
+    :ivar site: shows both
     """
 
     def __init__(
@@ -74,7 +76,8 @@ class Server(MultiService):
             connections=lambda: self.factory.connections,
         )
         self.listening = [self._listen("heartbeat", "--listen", text, self.factory) for text in settings.listen]
-        self.web = None if settings.web == "none" else self._listen("web", "--web", settings.web, self._site())
+        self.site = self._site()
+        self.web = None if settings.web == "none" else self._listen("web", "--web", settings.web, self.site)
         self.apply(settings)
         self._compose(Reload(reactor, TABLE, settings, read, self.apply), settings)
 
@@ -91,7 +94,16 @@ class Server(MultiService):
         self.failures.region = settings.region
         self.sources.labels = Labels(settings.service, settings.region, settings.cluster)
         self.drain.timeout = settings.drain_timeout
+        self.site.protect(settings.passwords)
+        self._protected = bool(settings.passwords)
         self._levels.use(settings.log_level)
+
+    def startService(self) -> None:
+        """Listen, and warn if the pages can be read from elsewhere."""
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        warning = exposure(self.web, protected=self._protected)
+        if warning is not None:
+            self._log.warn("{warning}", warning=warning)
 
     def stopService(self) -> Deferred[None]:
         """Drain, with the web still there to say so; then stop the rest. Nothing remains."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final
 
 from heartbeat.apps.endpoints import listening_endpoint
@@ -11,8 +11,10 @@ from heartbeat.apps.kinds import Flag, Many, OneOf, Seconds, Text, Whole, peer_i
 from heartbeat.apps.logs import LOG_LEVELS
 from heartbeat.apps.machine import connection_limit, host_name
 from heartbeat.apps.options import CONFIG, Gathered, Setting, SettingOptions, When
+from heartbeat.apps.server.weboptions import passwords, web_settings
 from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import ConfigError
+from heartbeat.watch.web import Passwords
 
 __all__ = ["TABLE", "Options", "ServerSettings", "server_settings"]
 
@@ -24,7 +26,10 @@ MILLIONS: Final = 100_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """What the server was told, checked; one field for each option."""
+    """What the server was told, checked; one field for each option.
+
+    :ivar passwords: what is in ``web_password_file``
+    """
 
     listen: tuple[str, ...]
     web: str
@@ -53,6 +58,8 @@ class ServerSettings:
     log_level: str | None
     demo: bool
     config: str | None
+    web_password_file: str | None = None
+    passwords: Passwords = field(default_factory=Passwords, repr=False)
 
     @property
     def heartbeat(self) -> HeartbeatConfig:
@@ -93,6 +100,7 @@ TABLE: Final = (
         default="tcp:7680:interface=127.0.0.1",
         doc="Where the page, /api, /metrics and the health checks are",
     ),
+    *web_settings(),
     Setting(name="store", kind=Text("URL", _store), default="memory:", doc="Where peers are kept"),
     Setting(name="no-bare", kind=Flag(), default=False, when=When.NEXT, doc="Refuse peers that say no HELLO"),
     Setting(
@@ -222,4 +230,4 @@ def server_settings(gathered: Gathered) -> ServerSettings:
         settings.heartbeat  # noqa: B018  # built to be checked
     except ConfigError as error:
         gathered.blame(error, FIELDS)
-    return settings
+    return replace(settings, passwords=passwords(gathered.names["web_password_file"], settings.web_password_file))
