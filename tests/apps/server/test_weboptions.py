@@ -7,17 +7,20 @@ import signal
 import sys
 from base64 import b64encode
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import skipIf
 
 from twisted.internet import reactor
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.logger import globalLogPublisher
+from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import Agent, readBody
 from twisted.web.http_headers import Headers
 
 from heartbeat.apps.server.service import Server
-from heartbeat.apps.server.weboptions import LONGEST, passwords
+from heartbeat.apps.server.weboptions import LONGEST, exposure, passwords
 from heartbeat.errors import ConfigError
 from tests.apps.server.cases import FREE, ServerTestCase
 
@@ -109,7 +112,7 @@ class ServerWithPasswordTests(FileCase, ServerTestCase):
 
     def test_a_wrong_file_is_found_at_the_start(self) -> None:
         """Before anything listens."""
-        self.assertRaises(Exception, self.make, OPTION, self.secret(""))
+        self.assertRaises(UsageError, self.make, OPTION, self.secret(""))
 
     def warnings(self, *arguments: str) -> list[str]:
         """What a server warns of when it starts."""
@@ -119,7 +122,11 @@ class ServerWithPasswordTests(FileCase, ServerTestCase):
         server = self.make(*arguments)
         self.addCleanup(server.stopService)
         server.startService()
-        return [event["warning"] for event in events if "warning" in event]
+        return [
+            event["warning"]
+            for event in events
+            if event.get("log_namespace") == "heartbeat.server" and "warning" in event
+        ]
 
     def test_warned_of_others(self) -> None:
         """Open to other hosts without a password, or with one and without TLS: one line; on the loopback: none."""
@@ -134,6 +141,33 @@ class ServerWithPasswordTests(FileCase, ServerTestCase):
         )
         (line,) = self.warnings("--web", everywhere, *secret)
         self.assertEqual(line, "--web tcp:0 is open to other hosts without TLS: passwords cross the network in clear")
+
+
+class ExposureTests(SynchronousTestCase):
+    """What is warned of."""
+
+    def warned(self, address: object, *, tls: bool, protected: bool) -> str:
+        """The warning about a listener on that address."""
+        port = SimpleNamespace(getHost=lambda: address)
+        listening: Any = SimpleNamespace(port=port, text="X", tls=tls)
+        return exposure(listening, protected=protected) or ""
+
+    def test_with_tls(self) -> None:
+        """With TLS only a password is missing, and with both nothing is."""
+        for address in (
+            IPv4Address("TCP", "0.0.0.0", 1),
+            IPv4Address("TCP", "192.0.2.1", 1),
+            IPv6Address("TCP", "::", 1),
+        ):
+            self.assertIn("without a password", self.warned(address, tls=True, protected=False))
+            self.assertEqual(self.warned(address, tls=True, protected=True), "")
+            self.assertIn("without TLS or a password", self.warned(address, tls=False, protected=False))
+
+    def test_nobody_else(self) -> None:
+        """The loopback and a UNIX socket are reached from this host only."""
+        for address in (IPv4Address("TCP", "127.0.0.2", 1), IPv6Address("TCP", "::1", 1), UNIXAddress("/x")):
+            self.assertEqual(self.warned(address, tls=False, protected=False), "")
+        self.assertIsNone(exposure(None, protected=False))
 
 
 if sys.platform == "win32" or not hasattr(signal, "SIGHUP"):
