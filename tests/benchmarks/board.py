@@ -47,6 +47,7 @@ SMALL: Final = Size(connections=200, seconds=2.0)
 class Report:
     """Seconds.
 
+    :ivar size: what was done
     :ivar answers: how long each answer took, by path
     :ivar sizes: bytes of the largest, by path
     :ivar ages: of the freshest beat in each answer, by path; None where it told of no new beat
@@ -54,11 +55,18 @@ class Report:
     :ivar asked: and with
     """
 
+    size: Size
     answers: dict[str, list[float]] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     ages: dict[str, list[float | None]] = field(default_factory=dict)
     quiet: list[float] = field(default_factory=list)
     asked: list[float] = field(default_factory=list)
+
+    @property
+    def pace(self) -> float:
+        """The share of the beats that were due which there were: below 0.95 the machine is too slow for this load."""
+        due = self.size.connections * self.size.seconds / _INTERVAL
+        return min(len(self.quiet), len(self.asked)) / due
 
     @property
     def stale(self) -> int:
@@ -84,6 +92,7 @@ class Report:
         )
         longest = max(max(took) for took in self.answers.values())
         lines = [
+            bar("beats done of those that were due", self.pace, at_least=0.95),
             bar("longest answer, s", longest, at_most=_BAR_ANSWER),
             bar("longest round trip while somebody asks, s", max(self.asked), at_most=_BAR_BEAT),
             bar("answers without a beat younger than 1 s", float(self.stale), at_most=0.0),
@@ -126,7 +135,8 @@ class TimedLoad(Load):
 
 def measure(size: Size | None = None) -> Report:
     """One server, one load, one who asks."""
-    size, report = size or Size(), Report()
+    size = size or Size()
+    report = Report(size)
     core, other = cores()
     where = ("--listen", "tcp:0:interface=127.0.0.1", "--web", "tcp:0:interface=127.0.0.1")
     with (

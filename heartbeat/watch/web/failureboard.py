@@ -43,11 +43,12 @@ def failure_board(failures: Failures, view: View, now: float) -> Generator[str, 
     groups: dict[str, dict[str, _Group]] = {"reason": {}, "region": {}, "service": {}}
     fitting: list[Failure] = []
     for start in range(0, len(every), _SLICE):
+        if start:
+            yield ""
         for one in every[start : start + _SLICE]:
             if view.has(one):
                 fitting.append(one)
                 _count(groups, one)
-        yield ""
     yield (
         '<section id="failures" aria-labelledby="failures-h"><header><h2 id="failures-h">Failures</h2>'
         f'<p class="total">{_total(fitting, every, view)}</p></header>\n'

@@ -37,9 +37,10 @@ def peer_table(registry: Registry, history: History, view: View, now: float) -> 
     state = next((one for one in registry.counts() if one.value == view.state), None)
     peers: list[Peer] = []
     found = registry.slices(state, view.q, view.after, ROWS + 1, view.reason, service=view.service, region=view.region)
-    for part in found:
+    for index, part in enumerate(found):
+        if index:
+            yield ""
         peers += part
-        yield ""
     yield (
         '<section id="peers" aria-labelledby="peers-h"><header><h2 id="peers-h">Peers</h2>'
         f'<p class="total">{_total(registry, view)}</p></header>\n'
