@@ -56,16 +56,10 @@ def duration(seconds: float) -> str:
 
 
 def ms(seconds_ms: float | None) -> str:
-    """Milliseconds, in three digits; seconds from ten of them on."""
+    """Milliseconds, in three digits; seconds from one on."""
     if seconds_ms is None:
         return "–"
-    return (
-        f"{seconds_ms / 1000:.1f} s"
-        if seconds_ms >= 10_000
-        else f"{seconds_ms:.3g} ms"
-        if seconds_ms < 1000
-        else (f"{seconds_ms:.0f} ms")
-    )
+    return f"{seconds_ms:.3g} ms" if seconds_ms < 999.5 else f"{seconds_ms / 1000:.3g} s"
 
 
 def bytes_(number: float) -> str:

@@ -227,7 +227,7 @@ EVIDENCE: Final = {
     "reading": ("We were reading", ""),
     "tls_pending": ("Unfinished TLS record", "B"),
     "lag": ("Our own lag", "s"),
-    "handed_over": ("Question handed to the kernel", ""),
+    "handed_over": ("Hand-over to the kernel", ""),
     "at": ("Looked at", "t"),
     "tcp.state": ("TCP state", "tcp"),
     "tcp.retransmits": ("Repetitions in a row", "n"),
