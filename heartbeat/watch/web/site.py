@@ -11,13 +11,13 @@ from twisted.web.server import Request, Site
 from heartbeat.watch.news import News
 from heartbeat.watch.web.answers import Answer, Page, nothing_here
 from heartbeat.watch.web.api import FailureList, Peers
+from heartbeat.watch.web.assets import Static
 from heartbeat.watch.web.auth import OPEN, Passwords, Refusal
 from heartbeat.watch.web.events import Events
 from heartbeat.watch.web.health import PROBES, Alive, Health, Readiness, Ready
 from heartbeat.watch.web.metrics import MetricsPage, Scraped
 from heartbeat.watch.web.page import FrontPage, Reasons
 from heartbeat.watch.web.slices import Turns
-from heartbeat.watch.web.static import Static
 from heartbeat.watch.web.stream import Broadcast
 from heartbeat.watch.web.strip import Vitals
 

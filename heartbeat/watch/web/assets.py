@@ -24,7 +24,7 @@ _MEDIA: Final = {
 
 
 class Static(Page):
-    """``/static/NAME``: one of the files beside this module. They are read once, when a site is made.
+    """``/static/NAME``: one of the files in the folder of that name. They are read once, when a site is made.
 
     A browser keeps them and asks each time whether they have changed: an update of the server is never half seen.
     """
