@@ -166,9 +166,13 @@ class Failures(HeartbeatListener):
         )
         return islice(fits, limit)
 
+    def __iter__(self) -> Iterator[Failure]:
+        """The records, newest first; to be read at once."""
+        return merge(self._deaths, self._knocks, key=lambda one: -one.id)
+
     def newest(self) -> list[Failure]:
         """All of them, newest first: a snapshot. About 0.3 ms for a thousand."""
-        return list(merge(self._deaths, self._knocks, key=lambda one: -one.id))
+        return list(self)
 
     def get(self, id: int) -> Failure | None:
         """The record of this id, None if it is not remembered (any more)."""

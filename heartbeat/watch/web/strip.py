@@ -66,7 +66,7 @@ def _state(state: str, number: int, view: View) -> str:
 
 
 def _failed(failures: Failures, view: View, now: float) -> str:
-    recent = Counter(one.reason for one in takewhile(lambda one: now - one.at < _HOUR, failures.newest()))
+    recent = Counter(one.reason for one in takewhile(lambda one: now - one.at < _HOUR, failures))
     ordered = sorted(recent.items(), key=lambda pair: (-pair[1], pair[0]))
     named = "".join(
         f"<li>{link(view.href(reason=reason), escape(words.reason(reason).title))} <b>{number:,}</b></li>"

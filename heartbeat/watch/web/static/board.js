@@ -19,9 +19,9 @@ let failures = []; // that were not announced yet
 
 /** Ask for some sections again, soon. */
 function look(parts) {
-  if (document.hidden) return;
-  for (const part of parts) wanted.add(part);
-  if (!busy) answer();
+  // Of a tab that nobody sees only the title matters.
+  for (const part of parts) if (part === "strip" || !document.hidden) wanted.add(part);
+  if (wanted.size && !busy) answer();
 }
 
 async function answer() {
@@ -134,7 +134,7 @@ setInterval(() => {
 }, 5000);
 
 setInterval(tick, 1000);
-setInterval(() => look(looks++ % SELDOM ? MOVING : EVERYTHING), OFTEN);
+setInterval(() => document.hidden || look(looks++ % SELDOM ? MOVING : EVERYTHING), OFTEN);
 setClock(Number(document.getElementById("strip").dataset.now));
 follow({
   changed: look,
