@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib  # trial has a meaning of its own for a `suppress` in a module of tests
 import functools
 import time
-from contextlib import suppress
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -287,7 +287,7 @@ class WithoutScriptsTests(SceneTestCase):
         """The page as it is in the window, asked without running anything in it."""
         for _ in range(10):
             root = window.devtools("DOM.getDocument", depth=0)["root"]["nodeId"]
-            with suppress(AssertionError):  # the page was replaced in between
+            with contextlib.suppress(AssertionError):  # the page was replaced in between
                 return str(window.devtools("DOM.getOuterHTML", nodeId=root)["outerHTML"])
         raise AssertionError("the page does not come to rest")
 

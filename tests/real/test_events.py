@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib  # trial has a meaning of its own for a `suppress` in a module of tests
 import http.client
 import json
 import re
@@ -11,7 +12,6 @@ import ssl
 import tempfile
 import time
 from base64 import b64encode
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ class EventsTests(SynchronousTestCase):
         self.come_and_go("a")
         began = time.monotonic()
         self.server.stop()
-        with suppress(http.client.IncompleteRead):  # there was no turn left in which the end would have been sent
+        with contextlib.suppress(http.client.IncompleteRead):  # no turn was left to send the end in
             following.answer.read()
         self.assertLess(time.monotonic() - began, 5.0)
 

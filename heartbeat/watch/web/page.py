@@ -65,7 +65,7 @@ class FrontPage(Page):
             "filters": lambda: (filters(shown, counts),),
             "peer": lambda: (peer_panel(registry, self._history, shown, now),),
             "failures": lambda: failure_board(failures, shown, now),
-            "peers": lambda: peer_table(registry, self._history, shown, now),
+            "peers": lambda: peer_table(registry, self._history, shown, now, self._vitals.node),
         }
         texts = [] if wanted else [_top(title(registry), self._vitals.node)]
         for part in wanted or view.PARTS:

@@ -32,8 +32,13 @@ _BUSY, _LOSSY, _SOON = 0.9, 0.02, 14
 _COLUMNS: Final = ("Peer", "State", "Round trip", "Loss", "Load", "Services", "Certificate", "Heard")
 
 
-def peer_table(registry: Registry, history: History, view: View, now: float) -> Generator[str, None, None]:
-    """The section, in parts; an empty one is time spent."""
+def peer_table(
+    registry: Registry, history: History, view: View, now: float, node: str = ""
+) -> Generator[str, None, None]:
+    """The section, in parts; an empty one is time spent.
+
+    :param node: our own name, which needs not be said
+    """
     state = next((one for one in registry.counts() if one.value == view.state), None)
     peers: list[Peer] = []
     found = registry.slices(state, view.q, view.after, ROWS + 1, view.reason, service=view.service, region=view.region)
@@ -51,7 +56,7 @@ def peer_table(registry: Registry, history: History, view: View, now: float) -> 
     head = "".join(f'<th scope="col">{column}</th>' for column in _COLUMNS)
     yield f'<table class="peers"><caption class="hidden">Peers</caption><thead><tr>{head}</tr></thead>\n<tbody>\n'
     for start in range(0, min(ROWS, len(peers)), _TOGETHER):
-        yield "".join(_row(one, history, view, now) for one in peers[start : min(ROWS, start + _TOGETHER)])
+        yield "".join(_row(one, history, view, now, node) for one in peers[start : min(ROWS, start + _TOGETHER)])
     yield f"</tbody></table>\n{_paging(view, peers)}</section>\n"
 
 
@@ -82,7 +87,7 @@ def _paging(view: View, peers: list[Peer]) -> str:
     return f'<nav class="paging" aria-label="Pages of peers">{"".join(links)}</nav>' if links else ""
 
 
-def _row(peer: Peer, history: History, view: View, now: float) -> str:
+def _row(peer: Peer, history: History, view: View, now: float, node: str) -> str:
     told = peer.as_json()
     state, rtt = told["state"], told["rtt_ms"]
     p95 = f' <span class="note">p95 {ms(rtt["p95"])}</span>' if rtt and rtt["p95"] is not None else ""
@@ -94,10 +99,11 @@ def _row(peer: Peer, history: History, view: View, now: float) -> str:
         _certificate(told["cert_expires_s"]),
         when(now - told["last_heard_ms"] / 1000, now),
     )
+    where = name(told["address"]) + (f" at {name(told['node'])}" if told["node"] not in ("", node) else "")
     columns = zip(_COLUMNS[2:], cells, strict=True)
     return (
         f'<tr data-key="{escape(peer.id)}" class="{state}"><th scope="row" data-label="Peer">'
-        f'{link(view.href(peer=peer.id), name(peer.id))}<span class="note">{name(told["address"])}</span></th>'
+        f'{link(view.href(peer=peer.id), name(peer.id))}<span class="note">{where}</span></th>'
         f'<td data-label="State">{_state(told, now)}</td>'
         + "".join(f'<td data-label="{label}">{cell}</td>' for label, cell in columns)
         + "</tr>\n"

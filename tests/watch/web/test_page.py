@@ -134,6 +134,11 @@ class PeersTests(PageCase):
         self.join("a")
         self.assertEqual(self.page().row("a")[2:], ["–", "0.0%", "0.00", "", "", "0 s ago"])
 
+    def test_whose_peer_it_is(self) -> None:
+        """That of another server of the fleet says so."""
+        self.join("a", node="node-2")
+        self.assertEqual(self.page().row("a")[0], "a192.0.2.1:4711 at node-2")
+
     def test_many_services(self) -> None:
         """A long list is cut and counted."""
         self.join("a", services=tuple(f"s{number}" for number in range(12)))

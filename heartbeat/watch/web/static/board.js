@@ -16,6 +16,8 @@ const wanted = new Set();
 let busy = false;
 let looks = 0;
 let failures = []; // that were not announced yet
+let live = false; // the events come
+let silent = false; // the last request had no answer
 
 /** Ask for some sections again, soon. */
 function look(parts) {
@@ -31,9 +33,11 @@ async function answer() {
     wanted.clear();
     try {
       await replace(parts, true);
+      silent = false;
     } catch {
-      say("live", "no answer from the server", false);
+      silent = true;
     }
+    sayHowItGoes();
     await new Promise((done) => setTimeout(done, GAP));
   }
   busy = false;
@@ -124,6 +128,11 @@ function say(id, text, good) {
   if (place.textContent !== text) place.replaceChildren(said);
 }
 
+function sayHowItGoes() {
+  const text = silent ? "no answer from the server" : live ? "live" : "connection lost, trying again";
+  say("live", text, live && !silent);
+}
+
 // Read out at most every five seconds, however many die at once.
 setInterval(() => {
   const [first, ...others] = failures;
@@ -139,6 +148,9 @@ setClock(Number(document.getElementById("strip").dataset.now));
 follow({
   changed: look,
   failed: (failure) => failures.push(failure),
-  status: (live) => say("live", live ? "live" : "connection lost, trying again", live),
+  status: (open) => {
+    live = open;
+    sayHowItGoes();
+  },
 });
 document.documentElement.classList.add("scripted");
