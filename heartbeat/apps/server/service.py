@@ -101,9 +101,9 @@ class Server(MultiService):
     def startService(self) -> None:
         """Listen, and warn if the pages can be read from elsewhere."""
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
-        warning = exposure(self.web, protected=self._protected)
-        if warning is not None:
-            self._log.warn("{warning}", warning=warning)
+        exposed = exposure(self.web, protected=self._protected)
+        if exposed is not None:
+            self._log.warn("{exposed}", exposed=exposed)
 
     def stopService(self) -> Deferred[None]:
         """Drain, with the web still there to say so; then stop the rest. Nothing remains."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WebRequest", "WebSite", "make_site"]
 
-#: Seconds that a connection may idle between two requests. A page asks again every 5 s, a Prometheus every 15 to 60.
+#: Seconds that a connection may idle between two requests. A page asks again every 2 s, a Prometheus every 15 to 60.
 IDLE: Final = 75
 
 #: On every answer. No script is ever loaded, nothing is kept, nobody frames us; a page that needs more says so itself.

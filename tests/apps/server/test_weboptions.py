@@ -122,11 +122,7 @@ class ServerWithPasswordTests(FileCase, ServerTestCase):
         server = self.make(*arguments)
         self.addCleanup(server.stopService)
         server.startService()
-        return [
-            event["warning"]
-            for event in events
-            if event.get("log_namespace") == "heartbeat.server" and "warning" in event
-        ]
+        return [event["exposed"] for event in events if "exposed" in event]
 
     def test_warned_of_others(self) -> None:
         """Open to other hosts without a password, or with one and without TLS: one line; on the loopback: none."""
