@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["bytes_", "clock", "duration", "escape", "link", "ms", "name", "spark", "when"]
+__all__ = ["bar", "bytes_", "clock", "duration", "escape", "link", "ms", "name", "spark", "when"]
 
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _SIZES: Final = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
@@ -68,6 +68,18 @@ def bytes_(number: float) -> str:
         if number >= size:
             return f"{number / size:.3g} {unit}"
     return f"{number:.0f} B"
+
+
+def bar(ratio: float, *, high: bool = False) -> str:
+    """A bar that is full at 1. It is there to be seen only: the number stands beside it.
+
+    :param high: in the colour that asks for a second look
+    """
+    width = 100 * max(0.0, min(1.0, ratio))
+    return (
+        f'<svg class="bar{" high" if high else ""}" viewBox="0 0 100 3" preserveAspectRatio="none" aria-hidden="true">'
+        f'<rect width="{width:.1f}" height="3"/></svg>'
+    )
 
 
 def spark(points: Sequence[float]) -> str:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from heartbeat.watch.web import words
 from heartbeat.watch.web.evidence import facts, flight, layers
-from heartbeat.watch.web.html import duration, escape, link, ms, name, spark, when
+from heartbeat.watch.web.html import bar, duration, escape, link, ms, name, spark, when
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -94,7 +94,7 @@ def _row(peer: Peer, history: History, view: View, now: float, node: str) -> str
     cells = (
         f"{spark(history.look(peer))}<b>{ms(rtt['last']) if rtt else '–'}</b>{p95}",
         _marked(f"{told['loss_ratio']:.1%}", told["loss_ratio"] >= _LOSSY),
-        _bar(told["load"]) + _marked(f"{told['load']:.2f}", told["load"] >= _BUSY),
+        bar(told["load"], high=told["load"] >= _BUSY) + _marked(f"{told['load']:.2f}", told["load"] >= _BUSY),
         _services(told["services"], view, SERVICES),
         _certificate(told["cert_expires_s"]),
         when(now - told["last_heard_ms"] / 1000, now),
@@ -133,14 +133,6 @@ def _certificate(left: float | None) -> str:
 
 def _marked(text: str, bad: bool) -> str:
     return f'<span class="bad">{text}</span>' if bad else text
-
-
-def _bar(ratio: float) -> str:
-    of = "bar high" if ratio >= _BUSY else "bar"
-    return (
-        f'<svg class="{of}" viewBox="0 0 100 3" preserveAspectRatio="none" aria-hidden="true">'
-        f'<rect width="{100 * max(0.0, min(1.0, ratio)):.1f}" height="3"/></svg>'
-    )
 
 
 def peer_panel(registry: Registry, history: History, view: View, now: float) -> str:

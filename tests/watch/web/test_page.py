@@ -284,6 +284,11 @@ class FailuresTests(PageCase):
         self.assertEqual(self.page("?reason=path_dead").links["south"], "?reason=path_dead&region=south")
         self.assertIn("1 of 4", self.page("?reason=path_dead").sections["failures"])
 
+    def test_somebody_who_announces_a_lot(self) -> None:
+        """Of thousands of services only some are counted: the page is no slower for it."""
+        self.join("a", services=tuple(f"s{number}" for number in range(5000))).die()
+        self.assertIn("and 10 more", self.page().sections["failures"])
+
     def test_many_groups(self) -> None:
         """The largest are shown, the rest is counted."""
         for number in range(GROUPS + 3):
@@ -491,6 +496,7 @@ class StaticTests(PageCase):
             self.assertEqual(answered.headers["cache-control"], "no-cache")
             again = self.ask(f"/static/{name}", **{"If-None-Match": answered.headers["etag"]})
             self.assertEqual((again.status, again.body), (304, b""))
+            self.assertNotIn("content-length", again.headers)
             self.assertEqual(self.ask(f"/static/{name}", **{"If-None-Match": '"other"'}).status, 200)
 
     def test_nothing_else(self) -> None:

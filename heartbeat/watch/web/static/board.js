@@ -91,8 +91,9 @@ document.addEventListener("click", (event) => {
   event.preventDefault();
   const href = link.getAttribute("href").slice(1);
   const within = link.closest("section")?.id;
-  const opens = new URLSearchParams(href).get("peer") !== new URLSearchParams(location.search).get("peer");
-  go(href, opens ? "peer" : link.closest(".paging") ? `${within}-h` : null);
+  const peer = new URLSearchParams(href).get("peer");
+  const other = peer !== new URLSearchParams(location.search).get("peer");
+  go(href, other ? (peer === null ? "peers-h" : "peer") : link.closest(".paging") ? `${within}-h` : null);
 });
 
 let typing = 0;
