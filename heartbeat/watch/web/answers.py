@@ -130,7 +130,7 @@ class Page(ABC):
         for name, value in answer.headers.items():
             headers.setRawHeaders(name, [value])
         body = answer.body
-        if isinstance(body, bytes) and answer.status is not HTTPStatus.NOT_MODIFIED:
+        if isinstance(body, bytes):
             headers.setRawHeaders("Content-Length", [str(len(body))])
         if request.method == b"HEAD":
             return b""
