@@ -34,13 +34,14 @@ _BAR_BEAT: Final = 0.1
 
 @dataclass(frozen=True)
 class Size:
-    """How much is done: connections, and seconds of beats without and with somebody who asks."""
+    """How much is done: connections, seconds of beats without and with somebody who asks, and around them."""
 
     connections: int = 5000
     seconds: float = 20.0
+    settle: float = 2.0
 
 
-SMALL: Final = Size(connections=200, seconds=2.0)
+SMALL: Final = Size(connections=100, seconds=1.5, settle=0.6)
 
 
 @dataclass
@@ -145,12 +146,12 @@ def measure(size: Size | None = None) -> Report:
         Server(("-m", "twisted", "heartbeat-server", *where), ("heartbeat", "web"), core) as server,
         TimedLoad(server.ports["heartbeat"], size.connections) as load,
     ):
-        load.pace(_INTERVAL, 2.0)
+        load.pace(_INTERVAL, size.settle)
         report.quiet = load.trips_of(size.seconds)
         command = [sys.executable, str(Path(asker.__file__)), str(server.ports["web"]), str(size.seconds), *PATHS]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as somebody:
             report.asked = load.trips_of(size.seconds)
-            load.pace(_INTERVAL, 2.0)  # its last answer
+            load.pace(_INTERVAL, size.settle)  # its last answer
             said, trouble = somebody.communicate(timeout=60.0)
         if somebody.returncode:
             raise LoadError(f"asking failed: {trouble}")

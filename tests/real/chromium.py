@@ -136,9 +136,9 @@ class Browser:
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.devtools("Emulation.setEmulatedMedia", features=scheme)
 
-    def without_scripts(self) -> None:
-        """No page runs scripts from now on."""
-        self.devtools("Emulation.setScriptExecutionDisabled", value=True)
+    def scripts(self, *, allowed: bool) -> None:
+        """Whether pages may run scripts from now on."""
+        self.devtools("Emulation.setScriptExecutionDisabled", value=not allowed)
 
     # -- what is seen
 

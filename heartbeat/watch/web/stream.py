@@ -34,7 +34,7 @@ __all__ = ["KEEP_ALIVE", "MOST", "PATIENCE", "Broadcast", "Follower"]
 
 #: Followers at once; one more is told to come back later. A browser needs one for each window that shows the page.
 MOST: Final = 1024
-#: Seconds between two comments to a follower for whom there is no news, so that no box on the way forgets it.
+#: Seconds between two comments to each follower, so that no box on the way forgets it.
 KEEP_ALIVE: Final = 15.0
 #: Seconds for which a follower may read nothing, give or take a keep-alive; then its connection is cut.
 PATIENCE: Final = 30.0
@@ -57,22 +57,15 @@ class Follower:
 
     :param number: of the event that it knows of
     :ivar paused_at: since when it does not read; None while it does
-    :ivar sent_at: when it was sent anything
     """
 
-    __slots__ = ("_broadcast", "number", "paused_at", "request", "sent_at")
+    __slots__ = ("_broadcast", "number", "paused_at", "request")
 
     def __init__(self, broadcast: Broadcast, request: Request, number: int) -> None:
         self._broadcast = broadcast
         self.request = request
         self.number = number
         self.paused_at: float | None = None
-        self.sent_at = 0.0
-
-    def send(self, text: bytes, now: float) -> None:
-        """Write, which is followed by :meth:`pauseProducing` if that is enough for now."""
-        self.sent_at = now
-        self.request.write(text)
 
     def abort(self) -> None:
         """Cut the connection: what was not read is lost, and its client finds out."""
@@ -134,7 +127,7 @@ class Broadcast:
         request.notifyFinish().addErrback(lambda _: self.lost(follower))
         request.registerProducer(follower, True)
         self._followers[follower] = None
-        follower.send(opening if number is None else opening + b"\n", self.seconds())
+        request.write(opening if number is None else opening + b"\n")
         if self._timer is None:
             self._timer = self._turns.reactor.callLater(KEEP_ALIVE, self._look_round)
         self.wake()
@@ -184,7 +177,7 @@ class Broadcast:
                         yield
                     if follower in self._followers and follower.paused_at is None and follower.number == number:
                         follower.number = reached
-                        follower.send(text, self.seconds())
+                        follower.request.write(text)  # may pause it
                 yield
         finally:
             self._sending = False
@@ -220,17 +213,15 @@ class Broadcast:
         self._turns.cooperator.cooperate(self._keep_alive())
 
     def _keep_alive(self) -> Iterator[None]:
-        """A comment to each who had no news; and who does not read for too long is cut off."""
+        """A comment to each; and who does not read for too long is cut off."""
         for index, follower in enumerate(list(self._followers)):
             if index and index % TOGETHER == 0:
                 yield
-            now = self.seconds()
             if follower not in self._followers:
                 continue
             if follower.paused_at is None:
-                if now - follower.sent_at >= KEEP_ALIVE / 2:
-                    follower.send(b":\n\n", now)
-            elif now - follower.paused_at >= PATIENCE:
+                follower.request.write(b":\n\n")
+            elif self.seconds() - follower.paused_at >= PATIENCE:
                 follower.abort()
 
 

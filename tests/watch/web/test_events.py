@@ -230,7 +230,7 @@ class SlowReaderTests(EventCase):
                 self.clock.turn()
 
     def test_keep_alive(self) -> None:
-        """Who has no news gets a comment every fifteen seconds, so that no box forgets the connection."""
+        """There is a comment every fifteen seconds, so that no box forgets the connection."""
         self.reader.follow().events()
         before = len(self.reader.transport.value())
         self.pass_by(4 * KEEP_ALIVE)
