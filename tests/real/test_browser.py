@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib  # trial has a meaning of its own for a `suppress` in a module of tests
 import functools
+import shutil
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -155,6 +158,24 @@ class LiveTests(BrowserTestCase):
         (failure,) = self.server.failures("c-1")
         page.open(self.url(f"?failure={failure['id']}"))
         self.assertTrue(page.run("return document.querySelector('.failures details').open"))
+
+    def test_with_a_password(self) -> None:
+        """Whoever gave the password once has the page, its files, its updates and the events."""
+        folder = Path(tempfile.mkdtemp(prefix="hb-"))
+        self.addCleanup(shutil.rmtree, folder)
+        secret = folder / "passwords"
+        secret.touch(0o600)
+        secret.write_text("ann:sesame\n")
+        server = Server("--ping-interval", "0.5", "--web-password-file", str(secret))
+        self.addCleanup(server.kill)
+        page = self.browser
+        page.open(f"http://ann:sesame@127.0.0.1:{server.web}/")
+        page.until(LIVE, SOON, "the page says that it is live")
+        peer = connect(server.port)
+        self.addCleanup(peer.close)
+        peer.greet(id="a-1", want_ping_ms=60_000, min_rx_ms=60_000)
+        page.until(f"{ROW}.includes('alive')", SOON, "its row is there", "a-1")
+        self.quiet()  # before its server goes
 
     def test_it_comes_back(self) -> None:
         """When the server was away the page says so, and goes on by itself."""

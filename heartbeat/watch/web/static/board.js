@@ -47,7 +47,8 @@ async function replace(parts, fresh) {
   const at = location.search;
   const search = new URLSearchParams(at);
   search.set("part", parts.join(","));
-  const response = await fetch(`?${search}`, { headers: { Accept: "text/html" } });
+  // From the origin: an address with a password in it (http://name:word@host/) must not be fetched from.
+  const response = await fetch(`${location.origin}${location.pathname}?${search}`);
   if (!response.ok) throw new Error(response.statusText);
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   if (location.search !== at) return; // the view has changed meanwhile, and is asked for by itself

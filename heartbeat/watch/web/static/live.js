@@ -6,7 +6,7 @@ const AGAIN = 10_000; // ms until a refused connection (too many follow, a passw
  * @param {{changed: (parts: string[]) => void, failed: (failure: object) => void, status: (live: boolean) => void}} page
  */
 export function follow(page) {
-  const source = new EventSource("api/events");
+  const source = new EventSource(new URL("api/events", location.origin + location.pathname));
   let before = false; // it was open, and lost: something may have been missed
   source.addEventListener("open", () => {
     page.status(true);
