@@ -78,7 +78,9 @@ def _total(fitting: list[Failure], every: list[Failure], view: View) -> str:
 def _nothing(view: View, others: bool) -> str:
     if others:
         clear = link(view.href(reason=None, service=None, region=None, q=None, peer=None), "Show all failures")
-        return f'<p class="empty">No failure fits these filters. {clear}</p>'
+        alone = view.peer is not None and not view.chosen.keys() - {"state"}
+        what = f"No failure of {name(view.peer or '')} is remembered." if alone else "No failure fits these filters."
+        return f'<p class="empty">{what} {clear}</p>'
     return (
         '<p class="empty good"><b>Nothing has failed.</b> When a peer dies it appears here at once, with the '
         'cause that the kernel can prove. <a href="reasons">What the reasons mean</a></p>'

@@ -121,8 +121,8 @@ REASONS: Final = {
     ),
     "peer_stalled": Word(
         "Process does not answer",
-        "The kernel of the host acknowledged our question; the process did not answer it.",
-        "Look at the process: stopped, blocked, swapping, out of CPU? The network is fine.",
+        "Its kernel acknowledged our question, or it is still heard; the process answers no ping.",
+        "Look at the process: stopped, blocked, swapping, out of CPU? The path works.",
     ),
     "peer_not_reading": Word(
         "Process does not read",
@@ -141,7 +141,7 @@ REASONS: Final = {
     ),
     "peer_closed": Word(
         "Process ended",
-        "The connection was closed without a goodbye: the process ended or crashed, its host lives.",
+        "The connection was closed without a goodbye: the process ended or crashed. Its host (or a proxy) lives.",
         "Look at the process and its log: killed, crashed, restarted?",
     ),
     "peer_reset": Word(

@@ -213,6 +213,10 @@ class PeersTests(PageCase):
         self.assertEqual(len(seen.entries), 1)
         self.assertEqual(seen.links["As JSON"], "api/peers/a")
         self.assertIn("not listed", self.page("?peer=nobody").sections["peer"])
+        self.assertIn(
+            "No failure of nobody is remembered", " ".join(self.page("?peer=nobody").sections["failures"].split())
+        )
+        self.assertIn("No failure fits these filters", self.page("?peer=a&q=x").sections["failures"])
 
     def test_a_search_of_many(self) -> None:
         """Looking through many peers for a few is done in slices."""
