@@ -22,6 +22,7 @@ from heartbeat.apps.reload import Reload
 from heartbeat.apps.server.demo import Demo
 from heartbeat.apps.server.drain import Drain
 from heartbeat.apps.server.settings import TABLE, Options, ServerSettings, server_settings
+from heartbeat.apps.server.weboptions import exposure
 from heartbeat.errors import ConfigError, MissingExtra
 from heartbeat.interfaces import IStateSource
 from heartbeat.net import HeartbeatFactory
@@ -31,7 +32,7 @@ from heartbeat.watch.failures import Failures
 from heartbeat.watch.listeners import Listeners
 from heartbeat.watch.registry import Registry
 from heartbeat.watch.tally import Totals
-from heartbeat.watch.web import make_site
+from heartbeat.watch.web import Vitals, make_site
 
 __all__ = ["Options", "Server", "makeService"]
 
@@ -47,6 +48,7 @@ class Server(MultiService):
     :ivar factory: accepts the peers
     :ivar registry: who is there
     :ivar failures: who failed
+    :ivar site: shows both
     """
 
     def __init__(
@@ -74,7 +76,8 @@ class Server(MultiService):
             connections=lambda: self.factory.connections,
         )
         self.listening = [self._listen("heartbeat", "--listen", text, self.factory) for text in settings.listen]
-        self.web = None if settings.web == "none" else self._listen("web", "--web", settings.web, self._site())
+        self.site = self._site()
+        self.web = None if settings.web == "none" else self._listen("web", "--web", settings.web, self.site)
         self.apply(settings)
         self._compose(Reload(reactor, TABLE, settings, read, self.apply), settings)
 
@@ -90,9 +93,19 @@ class Server(MultiService):
         self.registry.keep_bare = min(KEEP_BARE, settings.keep)
         self.registry.keep_peers = settings.keep_peers
         self.failures.keep = settings.keep_failures
+        self.failures.region = settings.region
         self.sources.labels = Labels(settings.service, settings.region, settings.cluster)
         self.drain.timeout = settings.drain_timeout
+        self.site.protect(settings.passwords)
+        self._protected = bool(settings.passwords)
         self._levels.use(settings.log_level)
+
+    def startService(self) -> None:
+        """Listen, and warn if the pages can be read from elsewhere."""
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        exposed = exposure(self.web, protected=self._protected)
+        if exposed is not None:
+            self._log.warn("{exposed}", exposed=exposed)
 
     def stopService(self) -> Deferred[None]:
         """Drain, with the web still there to say so; then stop the rest. Nothing remains."""
@@ -128,7 +141,10 @@ class Server(MultiService):
             self._log.info("no metrics: {trouble}", trouble=str(missing))
             metrics = None
         readiness = self.drain.readiness
-        return make_site(self.registry, self.failures, metrics=metrics, readiness=readiness, reactor=self._reactor)
+        vitals = Vitals(self._node, self.sources.totals.spared, self.sources.lag)
+        return make_site(
+            self.registry, self.failures, metrics=metrics, readiness=readiness, vitals=vitals, reactor=self._reactor
+        )
 
 
 def _own_state() -> IStateSource | None:
