@@ -8,6 +8,7 @@ from __future__ import annotations
 from heartbeat.config import HeartbeatConfig, KernelOptions
 from heartbeat.errors import (
     AlreadyExpired,
+    BadCertificate,
     BudgetExpired,
     ConfigError,
     DeadlineExpired,
@@ -37,6 +38,7 @@ from heartbeat.liveness.events import (
     Stuck,
     Suspect,
     Synced,
+    Unpinned,
 )
 from heartbeat.liveness.evidence import Ending, Evidence, TcpInfo
 from heartbeat.liveness.liveness import Liveness
@@ -53,6 +55,7 @@ __all__ = [
     "Alive",
     "AlreadyExpired",
     "Attention",
+    "BadCertificate",
     "Beats",
     "BudgetExpired",
     "ConfigError",
@@ -92,5 +95,6 @@ __all__ = [
     "Synced",
     "TcpInfo",
     "TermsRefused",
+    "Unpinned",
     "__version__",
 ]

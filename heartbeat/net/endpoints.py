@@ -26,6 +26,7 @@ from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import ConfigError
 from heartbeat.interfaces import IStateSource
 from heartbeat.net.gate import Connectors
+from heartbeat.net.tls.pins import Pins
 from heartbeat.net.wrapper import WrappedProtocol, WrappingFactory, heartbeat_factory
 from heartbeat.wire.frames import without_controls
 
@@ -101,7 +102,11 @@ class WrappingClientEndpoint:
         ours = WrappedProtocol(connectors, factory.buildProtocol, tell)
         connecting: Deferred[Any] = self._endpoint.connect(_Single(ours, factory))
         connecting.addTimeout(connectors.config.handshake_timeout, connectors.reactor, _too_late)
-        await connecting
+        try:
+            await connecting
+        except Exception as error:
+            connectors.unreachable(repr(self._endpoint), error)
+            raise
         try:
             return await opened
         except CancelledError:
@@ -175,6 +180,7 @@ def heartbeat_client(
     reactor: Any = None,
     seconds: Callable[[], float] | None = None,
     state: IStateSource | None = None,
+    pins: Pins | None = None,
 ) -> IStreamClientEndpoint:
     """An endpoint whose connections run under a heartbeat; ``connect(factory)`` gives the factory's own protocol.
 
@@ -187,5 +193,10 @@ def heartbeat_client(
     :param reactor: None: the installed one
     :param seconds: the monotonic clock; None: ``heartbeat.net.clocks`` chooses
     :param state: an IStateSource; None: services and meta of the configuration
+    :param pins: keys that the server's certificate may have; None: any that the endpoint lets pass
+    :raises ConfigError: ``pins`` with the policy ``degrade``: without its data the application has no connection
     """
-    return WrappingClientEndpoint(endpoint, Connectors(config, listener, reactor=reactor, seconds=seconds, state=state))
+    if pins is not None and pins.policy == "degrade":
+        raise ConfigError("on_pin_mismatch", "must be refuse or alarm where a connection carries an application")
+    connectors = Connectors(config, listener, reactor=reactor, seconds=seconds, state=state, pins=pins)
+    return WrappingClientEndpoint(endpoint, connectors)

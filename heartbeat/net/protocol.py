@@ -18,6 +18,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.policies import ProtocolWrapper
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -35,6 +36,7 @@ from heartbeat.net.reasons import reason_for
 from heartbeat.net.roll import Roll
 from heartbeat.net.sessions import Sessions
 from heartbeat.net.subject import Framed
+from heartbeat.net.tls.handshake import shaken
 from heartbeat.net.wheel import Wheel, wheel_for
 from heartbeat.session.session import CAPS, Session
 from heartbeat.session.source import ConfigSource
@@ -82,16 +84,29 @@ class HeartbeatProtocol(Protocol):
         """Begin; on TLS a connector waits for the handshake."""
         self.driver = self._factory.drive(self)
         self.dataReceived = self.driver.received  # type: ignore[method-assign]  # one call less on every beat
-        if ISSLTransport.providedBy(self.transport):
-            self.driver.attend(self.driver.seconds())  # the handshake has its deadline from here on
-        else:
+        if not ISSLTransport.providedBy(self.transport):
             self.handshakeCompleted()
+            return
+        self.driver.session.late = "tls_timeout"
+        self.driver.attend(self.driver.seconds())  # the handshake has its deadline from here on
+        if not isinstance(self.transport, TLSMemoryBIOProtocol):
+            self.dataReceived = self._first  # type: ignore[method-assign]  # a wrapper may keep the handshake to itself
 
     def handshakeCompleted(self) -> None:
         """The transport is ready, once: a connector speaks first."""
-        if self.driver is not None and not self._ready:
+        driver = self.driver
+        if driver is not None and not self._ready:
             self._ready = True
-            self._factory.ready(self.driver)
+            driver.session.late = "hello_timeout"
+            shaken(driver.session, self.transport, self._factory.wheel.clocks)
+            self._factory.ready(driver)
+
+    def _first(self, data: bytes) -> None:
+        """Bytes come only behind the handshake."""
+        assert self.driver is not None
+        self.dataReceived = self.driver.received  # type: ignore[method-assign]
+        self.handshakeCompleted()
+        self.driver.received(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The transport is gone."""

@@ -237,12 +237,12 @@ class TlsTests(HandCase):
         transport.lose()
 
     def test_the_deadline_includes_it(self) -> None:
-        """TLS is part of the handshake: a client that never finishes it is closed in time."""
+        """TLS is part of the handshake, with a cause of its own: a client that never finishes it is closed in time."""
         transport = TlsTransport(self.clock)
         self.attach(transport, self.factory)
         self.advance(10.0 + LATE)
         self.assertTrue(transport.gone)
-        self.assertEqual([event.cause for event in self.notes.refusals], ["hello_timeout"])
+        self.assertEqual([event.cause for event in self.notes.refusals], ["tls_timeout"])
 
     def test_it_is_named(self) -> None:
         """A peer is listed with its transport: tls, unix, or tcp."""

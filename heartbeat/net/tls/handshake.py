@@ -1,0 +1,58 @@
+"""Behind the TLS handshake and before the first word of ours: what the peer's certificate says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from OpenSSL import SSL
+
+from heartbeat.net.tls.names import names_of
+from heartbeat.net.tls.pins import pin_of
+from heartbeat.net.tls.verification import Verification
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
+    from heartbeat.net.clocks import Clocks
+    from heartbeat.net.tls.pins import Pins
+    from heartbeat.session.session import Session
+
+__all__ = ["shaken", "unpinned"]
+
+
+def shaken(session: Session, transport: Any, clocks: Clocks) -> None:
+    """TLS is up: tell the session the names that the peer's certificate proves, and when that expires.
+
+    A certificate counts as verified only where :class:`.Verification` watched; what an application's own contexts have
+    let pass proves nothing to us.
+    """
+    handle = _handle(transport)
+    certificate = _certificate(handle)
+    if certificate is None or not isinstance(handle.get_app_data(), Verification):
+        return
+    if hasattr(session, "certified"):  # a session that knows what to do with them
+        session.certified = names_of(certificate)
+    left = certificate.not_valid_after_utc.timestamp() - clocks.wall()
+    session.peer.cert_ends = clocks.seconds() + left
+
+
+def unpinned(transport: Any, pins: Pins) -> str | None:
+    """What the peer has in the place of a key that is pinned; None: it has one of those."""
+    handle = _handle(transport)
+    certificate = _certificate(handle)
+    if pins.fit(certificate):
+        return None
+    if handle is None:
+        return "no TLS"
+    return "no certificate" if certificate is None else pin_of(certificate)
+
+
+def _handle(transport: Any) -> Any:
+    """The connection of OpenSSL, also through wrappers of Twisted's; None: this is no TLS."""
+    handle = getattr(transport, "getHandle", lambda: None)()
+    return handle if isinstance(handle, SSL.Connection) else None
+
+
+def _certificate(handle: Any) -> Certificate | None:
+    certificate: Certificate | None = None if handle is None else handle.get_peer_certificate(as_cryptography=True)
+    return certificate
