@@ -40,6 +40,7 @@ class Listening(Service):
     :param kind: what it listens for, ``heartbeat`` or ``web``: the first word of the line that says so
     :param name: how the option and its value are called when it cannot
     :param text: the endpoint string
+    :param tls: TLS is around it
     :ivar port: what listens, None while nothing does
     """
 
@@ -52,10 +53,12 @@ class Listening(Service):
         kind: str,
         name: str,
         text: str,
+        tls: bool = False,
     ) -> None:
         self.port: IListeningPort | None = None
         self.kind = kind
         self.text = text
+        self._tls = tls or text.startswith(TLS_PREFIXES)
         self._name = name
         self._reactor = reactor
         self._endpoint = endpoint
@@ -92,7 +95,7 @@ class Listening(Service):
         assert self.port is not None
         address = self.port.getHost()
         where = told(address)
-        if isinstance(address, UNIXAddress):
+        if isinstance(address, UNIXAddress) and not self._tls:
             return f"listening {self.kind} unix {where}"
         if self.kind == "web":
             return f"listening web http{'s' if self._tls else ''}://{where}/"
@@ -101,11 +104,7 @@ class Listening(Service):
     @property
     def plain(self) -> bool:
         """A client needs nothing but the address: no TLS, and no balancer in between."""
-        return not self.text.startswith((*TLS_PREFIXES, "haproxy:"))
-
-    @property
-    def _tls(self) -> bool:
-        return self.text.startswith(TLS_PREFIXES)
+        return not self._tls and not self.text.startswith("haproxy:")
 
     def _listens(self, port: Any) -> Any:
         if not IListeningPort.providedBy(port):

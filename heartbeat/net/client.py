@@ -87,8 +87,7 @@ class HeartbeatClientService(ClientService):
         self._reactor: Any = reactor
         self.connectors = Connectors(config, listener, reactor=reactor, seconds=seconds, state=state, pins=pins)
         endpoints = [_endpoint(reactor, one) for one in servers]
-        names = [one if isinstance(one, str) else repr(one) for one in servers]
-        self._endpoint = GatedEndpoint(endpoints, self.connectors, names)
+        self._endpoint = GatedEndpoint(endpoints, self.connectors, [str(one) for one in servers])
         super().__init__(self._endpoint, _Faces(self), retryPolicy=self._retry, clock=reactor)
 
     def when_alive(self) -> Deferred[Heartbeat]:

@@ -30,7 +30,7 @@ from heartbeat.net.tls.pins import Pins
 from heartbeat.net.wrapper import WrappedProtocol, WrappingFactory, heartbeat_factory
 from heartbeat.wire.frames import without_controls
 
-__all__ = ["client_endpoint", "heartbeat_client", "heartbeat_server"]
+__all__ = ["client_endpoint", "heartbeat_client", "heartbeat_server", "host_and_port"]
 
 _HOST_PORT: Final = re.compile(r"(?:\[(?P<v6>[^\[\]]*)\]|(?P<host>[^\s\x00-\x1f\x7f:\[\]/\\=]+)):(?P<port>[0-9]+)\Z")
 MOST_PORT: Final = 65_535
@@ -43,20 +43,31 @@ def client_endpoint(reactor: Any, text: str) -> IStreamClientEndpoint:
 
     :raises ConfigError: names the text
     """
-    match = _HOST_PORT.match(text)
-    if match is not None:
-        port = int(match["port"]) if len(match["port"]) <= PORT_DIGITS else 0
-        if not 0 < port <= MOST_PORT:
-            raise ConfigError("server", f"the port of {text!r:.80} must be from 1 to {MOST_PORT}")
-        if match["v6"] is not None and not isIPv6Address(match["v6"]):
-            raise ConfigError("server", f"in the brackets of {text!r:.80} stands no IPv6 address")
-        return HostnameEndpoint(reactor, match["v6"] or match["host"], port)
+    place = host_and_port(text)
+    if place is not None:
+        return HostnameEndpoint(reactor, *place)
     try:
         endpoint: IStreamClientEndpoint = clientFromString(reactor, text)
     except Exception as error:  # parsers of endpoint strings, plugins among them, raise what they like
         why = without_controls(str(error))
         raise ConfigError("server", f"{text!r:.80} is no HOST:PORT and no endpoint: {why:.200}") from error
     return endpoint
+
+
+def host_and_port(text: str) -> tuple[str, int] | None:
+    """The two parts of ``HOST:PORT`` or ``[V6]:PORT``; None: it is neither.
+
+    :raises ConfigError: names the text, which looks like one of them
+    """
+    match = _HOST_PORT.match(text)
+    if match is None:
+        return None
+    port = int(match["port"]) if len(match["port"]) <= PORT_DIGITS else 0
+    if not 0 < port <= MOST_PORT:
+        raise ConfigError("server", f"the port of {text!r:.80} must be from 1 to {MOST_PORT}")
+    if match["v6"] is not None and not isIPv6Address(match["v6"]):
+        raise ConfigError("server", f"in the brackets of {text!r:.80} stands no IPv6 address")
+    return match["v6"] or match["host"], port
 
 
 @implementer(IStreamServerEndpoint)

@@ -180,7 +180,7 @@ class GatedEndpoint:
         names: Sequence[str] | None = None,
     ) -> None:
         self._endpoints = list(endpoints)
-        self._names = [repr(one) for one in endpoints] if names is None else list(names)
+        self._names = [str(one) for one in endpoints] if names is None else list(names)
         self._connectors = connectors
         self._first = 0
         self.byes: list[Bye | None] = []

@@ -11,11 +11,16 @@ from heartbeat.apps.kinds import Flag, Many, OneOf, Seconds, Text, Whole, peer_i
 from heartbeat.apps.logs import LOG_LEVELS
 from heartbeat.apps.machine import connection_limit, host_name
 from heartbeat.apps.options import CONFIG, Gathered, Setting, SettingOptions, When
+from heartbeat.apps.tlsoptions import check_server_tls, server_tls_settings
 from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import ConfigError
+from heartbeat.net.tls.certificates import Minimum
+from heartbeat.watch.web.hosts import plain_host
 
 __all__ = ["TABLE", "Options", "ServerSettings", "server_settings"]
 
+#: Where heartbeats are accepted unless somebody says so. Who asks for TLS does not get this beside it.
+DEFAULT_LISTENER: Final = "tcp:7600"
 #: A day: longer waits are a mistake, not a wish.
 DAY: Final = 86_400.0
 #: Far above what one process can hold open or remember.
@@ -27,7 +32,13 @@ class ServerSettings:
     """What the server was told, checked; one field for each option."""
 
     listen: tuple[str, ...]
+    listen_tls: tuple[str, ...]
+    tls_cert: str | None
+    tls_key: str | None
+    tls_client_ca: str | None
+    tls_minimum: Minimum
     web: str
+    web_host: tuple[str, ...]
     store: str
     no_bare: bool
     max_detection: float
@@ -80,18 +91,34 @@ def _web(name: str, text: str) -> str:
     return text if text == "none" else listening_endpoint(name, text)
 
 
+def web_host(name: str, text: str) -> str:
+    """A host as a browser may ask for it, without a port. Raises ConfigError."""
+    if text != "*" and plain_host(text) != text.lower():
+        raise ConfigError(name, f"must be a name or an address without a port, or *, not {shown(text)}")
+    return text.lower()
+
+
 TABLE: Final = (
     Setting(
         name="listen",
         kind=Many(Text("ENDPOINT", listening_endpoint)),
-        default=("tcp:7600",),
-        doc="Where heartbeats are accepted; tcp6:7600 listens on both IP families",
+        default=(),
+        doc=f"Where heartbeats are accepted; tcp6:7600 listens on both IP families; default: {DEFAULT_LISTENER}, "
+        "unless --listen-tls is given",
     ),
+    *server_tls_settings(),
     Setting(
         name="web",
         kind=Text("ENDPOINT|none", _web),
         default="tcp:7680:interface=127.0.0.1",
         doc="Where the page, /api, /metrics and the health checks are",
+    ),
+    Setting(
+        name="web-host",
+        kind=Many(Text("NAME", web_host)),
+        default=(),
+        when=When.AT_ONCE,
+        doc="A name under which a browser or a proxy may ask for the pages, besides our own addresses; *: any",
     ),
     Setting(name="store", kind=Text("URL", _store), default="memory:", doc="Where peers are kept"),
     Setting(name="no-bare", kind=Flag(), default=False, when=When.NEXT, doc="Refuse peers that say no HELLO"),
@@ -210,7 +237,10 @@ class Options(SettingOptions):
 def server_settings(gathered: Gathered) -> ServerSettings:
     """The settings, if they fit together. Raises ConfigError that names the option or the key."""
     values: dict[str, Any] = dict(gathered.values)
+    if not values["listen"] and not values["listen_tls"]:
+        values["listen"] = (DEFAULT_LISTENER,)
     settings = ServerSettings(**values)
+    check_server_tls(settings, gathered.names)
     detect = settings.multiplier * settings.ping_interval
     if detect > settings.max_detection:
         raise ConfigError(

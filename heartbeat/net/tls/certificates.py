@@ -145,7 +145,7 @@ class Certificates(Service):
         if contexts is None or not contexts.material.chain:
             raise BadCertificate("certificate", "is not loaded yet" if contexts is None else "is missing")
         connection = contexts.server.serverConnectionForTLS(protocol)
-        return connection if contexts.material.authorities is None else Verification().watch(connection)
+        return connection if contexts.material.authorities is None else Verification().watch(connection, protocol)
 
     def clientConnectionForTLS(self, protocol: Any) -> Any:
         """A connection of OpenSSL to one server, whose certificate nobody looks at yet: see :class:`.ServerCheck`."""

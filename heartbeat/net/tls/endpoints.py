@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from heartbeat.net.tls.certificates import Certificates
     from heartbeat.net.tls.pins import Pins
 
-__all__ = ["ServerCheck", "tls_client", "tls_server"]
+__all__ = ["ServerCheck", "TlsClient", "tls_client", "tls_server"]
 
 
 @implementer(IOpenSSLClientConnectionCreator)
@@ -50,7 +50,7 @@ class ServerCheck:
         connection = self._certificates.clientConnectionForTLS(protocol)
         if self._asked_for is not None:
             connection.set_tlsext_host_name(self._asked_for)
-        return Verification(self._hostname, self.pins).watch(connection)
+        return Verification(self._hostname, self.pins).watch(connection, protocol)
 
 
 @implementer(IStreamServerEndpoint)
@@ -76,25 +76,33 @@ class _TlsServer:
 
 
 @implementer(IStreamClientEndpoint)
-class _TlsClient:
-    """See :func:`tls_client`."""
+class TlsClient:
+    """See :func:`tls_client`, which makes it.
+
+    :ivar check: of the server's certificate; its pins may be changed, for new connections
+    """
 
     def __init__(
-        self, endpoint: IStreamClientEndpoint, check: ServerCheck, certificates: Certificates, reactor: Any
+        self, name: str, endpoint: IStreamClientEndpoint, check: ServerCheck, certificates: Certificates, reactor: Any
     ) -> None:
+        self.check = check
+        self._name = name
         self._endpoint = endpoint
-        self._check = check
         self._certificates = certificates
         self._reactor = reactor
 
     def __repr__(self) -> str:
         return f"<TLS on {self._endpoint!r}>"
 
+    def __str__(self) -> str:
+        """Where it leads, as it is called in logs and failures."""
+        return self._name
+
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """Connect, as soon as our certificate is there; fires as Twisted's do, before the handshake is done."""
 
         def connect(_: object) -> Deferred[Any]:
-            factory = TLSMemoryBIOFactory(self._check, True, protocolFactory, self._reactor)
+            factory = TLSMemoryBIOFactory(self.check, True, protocolFactory, self._reactor)
             return self._endpoint.connect(factory)
 
         connecting: Deferred[Any] = self._certificates.ready().addCallback(connect)
@@ -119,7 +127,7 @@ def tls_client(
     *,
     endpoint: IStreamClientEndpoint | None = None,
     reactor: Any = None,
-) -> IStreamClientEndpoint:
+) -> TlsClient:
     """An endpoint that connects to a server over TLS and verifies its name (RFC 9525) or address.
 
     :param host: the name or address, also the one that its certificate must be for
@@ -132,7 +140,8 @@ def tls_client(
     reactor = _installed(reactor)
     if endpoint is None:
         endpoint = HostnameEndpoint(reactor, host, port)
-    return _TlsClient(endpoint, ServerCheck(certificates, host, pins), certificates, reactor)
+    name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return TlsClient(name, endpoint, ServerCheck(certificates, host, pins), certificates, reactor)
 
 
 def _installed(reactor: Any) -> Any:

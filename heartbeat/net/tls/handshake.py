@@ -8,7 +8,7 @@ from OpenSSL import SSL
 
 from heartbeat.net.tls.names import names_of
 from heartbeat.net.tls.pins import pin_of
-from heartbeat.net.tls.verification import Verification
+from heartbeat.net.tls.verification import verification_of
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -28,7 +28,7 @@ def shaken(session: Session, transport: Any, clocks: Clocks) -> None:
     """
     handle = _handle(transport)
     certificate = _certificate(handle)
-    if certificate is None or not isinstance(handle.get_app_data(), Verification):
+    if certificate is None or verification_of(transport) is None:
         return
     if hasattr(session, "certified"):  # a session that knows what to do with them
         session.certified = names_of(certificate)

@@ -22,7 +22,7 @@ from heartbeat.net import kernel
 from heartbeat.net.causes import name_tls, tls_text
 from heartbeat.net.endings import told
 from heartbeat.net.link import OpaqueLink, tell_when_empty
-from heartbeat.net.tls.verification import Verification
+from heartbeat.net.tls.verification import verification_of
 
 if TYPE_CHECKING:
     import socket
@@ -78,7 +78,8 @@ class TlsLink(OpaqueLink):
             TLSMemoryBIOProtocol.write(self.transport, data)
         finally:
             gathered, self._gathered = self._gathered, None
-        self._send(b"".join(gathered))
+        if gathered:
+            self._send(b"".join(gathered))
         return bool(gathered) and not self._queued
 
     def _send(self, data: bytes) -> None:
@@ -160,9 +161,8 @@ class TlsLink(OpaqueLink):
     def _failed(self, reason: Failure, now: float) -> Ending:
         failed: Any = reason.value
         seen = Evidence(now) if self._ended is None else replace(self._ended, at=now)
-        handle = self.transport.getHandle()
-        found = None if handle is None else handle.get_app_data()
-        if isinstance(found, Verification) and found.trouble is not None and isinstance(failed, SSL.Error):
+        found = verification_of(self.transport)
+        if found is not None and found.trouble is not None and isinstance(failed, SSL.Error):
             cause, detail, text = found.trouble
             return Ending("error", replace(seen, error=text, detail=detail), (cause, detail))
         known = name_tls(failed)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from heartbeat.net.tls.pins import Pins
 
-__all__ = ["Verification", "is_address", "server_name"]
+__all__ = ["Verification", "is_address", "server_name", "verification_of"]
 
 log = Logger()
 #: A certificate is wanted, and none is a failure.
@@ -31,7 +31,7 @@ REQUIRED: Final = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT
 
 
 class Verification:
-    """The verdict on one peer's certificate; it is the app data of the connection of OpenSSL.
+    """The verdict on one peer's certificate. :func:`verification_of` finds it at the transport.
 
     :param hostname: the name or address that the certificate must be for; None: any (a client's)
     :param pins: of which those with the policy ``refuse`` are looked at here
@@ -45,11 +45,22 @@ class Verification:
         self._pins = pins if pins is not None and pins.policy == "refuse" else None
         self.trouble: tuple[str, str, str] | None = None
 
-    def watch(self, connection: Any) -> Any:
-        """Verify what this connection of OpenSSL will be shown; gives the connection."""
-        connection.set_app_data(self)
-        connection.set_verify(REQUIRED, _verify)
+    def watch(self, connection: Any, protocol: Any) -> Any:
+        """Verify what this connection of OpenSSL will be shown; gives the connection.
+
+        :param protocol: of Twisted's TLS layer, which keeps the connection
+        """
+        connection.set_verify(REQUIRED, self._verify)
+        protocol.heartbeat_verification = self
         return connection
+
+    def _verify(self, connection: Any, certificate: X509, code: int, depth: int, well: int) -> bool:
+        """OpenSSL's callback: an exception here would be lost, and the handshake with it."""
+        try:
+            return self.judge(certificate, code, depth, bool(well))
+        except Exception:  # noqa: BLE001  whatever it is, the certificate was not verified
+            log.failure("a certificate could not be verified")
+            return False
 
     def judge(self, certificate: X509, code: int, depth: int, well: bool) -> bool:
         """OpenSSL's verdict on one certificate of the chain, the issuers first, and ours on the last."""
@@ -79,14 +90,10 @@ class Verification:
         return None
 
 
-def _verify(connection: Any, certificate: X509, code: int, depth: int, well: int) -> bool:
-    """OpenSSL's callback: an exception here would be lost, and the handshake with it."""
-    try:
-        found: Verification = connection.get_app_data()
-        return found.judge(certificate, code, depth, bool(well))
-    except Exception:  # noqa: BLE001  whatever it is, the certificate was not verified
-        log.failure("a certificate could not be verified")
-        return False
+def verification_of(transport: Any) -> Verification | None:
+    """The one that watched this transport, also through wrappers of Twisted's; None: none did."""
+    found = getattr(transport, "heartbeat_verification", None)
+    return found if isinstance(found, Verification) else None
 
 
 def is_address(host: str) -> bool:

@@ -31,6 +31,7 @@ __all__ = [
     "json_answer",
     "json_list",
     "nothing_here",
+    "problem",
     "text_answer",
 ]
 
@@ -122,7 +123,7 @@ class Page(ABC):
     def render(self, request: Request) -> bytes | int:
         """Answer a request."""
         answer = self._answer(request)
-        request.setResponseCode(answer.status.value)
+        request.setResponseCode(answer.status.value, answer.status.phrase.encode())
         headers = request.responseHeaders
         headers.setRawHeaders("Content-Type", [answer.media])
         for name, value in answer.headers.items():
@@ -140,14 +141,14 @@ class Page(ABC):
 
     def _answer(self, request: Request) -> Answer:
         if request.method not in _METHODS:
-            refusal = _problem(request, HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD are allowed here")
+            refusal = problem(request, HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD are allowed here")
             return refusal._replace(headers={"Allow": "GET, HEAD"})
         if not self.below and any(request.postpath or ()):
             return nothing_here(request)
         try:
             return self.answer(request)
         except ConfigError as wrong:
-            return _problem(request, HTTPStatus.BAD_REQUEST, str(wrong))
+            return problem(request, HTTPStatus.BAD_REQUEST, str(wrong))
 
 
 class Nothing(Page):
@@ -162,14 +163,15 @@ class Nothing(Page):
 
 def nothing_here(request: Request, what: str = "there is nothing here") -> Answer:
     """404, with the reason."""
-    return _problem(request, HTTPStatus.NOT_FOUND, what)
+    return problem(request, HTTPStatus.NOT_FOUND, what)
 
 
 def _in_one(body: bytes) -> Generator[bytes, None, None]:
     yield body
 
 
-def _problem(request: Request, status: HTTPStatus, what: str) -> Answer:
+def problem(request: Request, status: HTTPStatus, what: str) -> Answer:
+    """An error with one line for people: JSON under ``/api``, text elsewhere."""
     path = request.path
     if path == _API or path.startswith(_API + b"/"):
         return json_answer({"error": what}, status)
