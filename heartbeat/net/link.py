@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet import endpoints, error, tcp
 from twisted.internet.interfaces import IPullProducer
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import Interface, implementer
 
@@ -283,7 +284,7 @@ def tell_when_empty(transport: Any, callback: Callable[[], None], turns: Turns) 
 
 def link_for(transport: Any, turns: Turns, protocol: Any) -> Link:
     """The link for a transport that ``protocol`` was connected to."""
-    if ILinkSource.providedBy(transport):
+    if ILinkSource.providedBy(transport) and not isinstance(transport, ProtocolWrapper):  # TLS copies interfaces
         link: Link = transport.heartbeat_link()
         return link
     if isinstance(transport, tcp.Connection) and not transport.TLS:

@@ -157,7 +157,10 @@ class ServerOptionsTests(OptionsTestCase):
             "store": '"memory:"',
             "log-level": '"warn"',
             "user-timeout": "9",
+            "web-host": '"heartbeat.example"',
+            "tls-minimum": '"1.2"',
         }
+        tls = {"listen-tls": '"tcp:1"', "tls-cert": '"c"', "tls-key": '"k"', "tls-client-ca": '"a"'}  # only together
         numbers = {
             "max-connections": "5",
             "max-per-address": "6",
@@ -169,6 +172,9 @@ class ServerOptionsTests(OptionsTestCase):
         for setting in settings.TABLE:
             if setting.in_file:
                 value = getattr(found, setting.field)
+                if setting.name in tls:
+                    self.parse("--config", self.file("\n".join(f"{name} = {text}" for name, text in tls.items())))
+                    continue
                 text = special.get(setting.name) or numbers.get(setting.name) or lines[type(value)]
                 self.parse("--config", self.file(f"{setting.name} = {text}\n"))
 

@@ -85,7 +85,11 @@ class Material:
         if not self.chain or self.key is None:
             missing, there = (0, 1) if not self.chain else (1, 0)
             raise BadCertificate(self.names[missing], f"is missing, and {self.names[there]} is of no use without")
-        if self.chain[0].public_key() != self.key.public_key():
+        try:
+            fits = self.chain[0].public_key() == self.key.public_key()
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise BadCertificate(self.names[0], "has a public key that cannot be read") from error
+        if not fits:
             raise BadCertificate(self.names[0], f"does not belong to the key in {self.names[1]}")
         now = datetime.fromtimestamp(wall, UTC)
         for one in self.chain:

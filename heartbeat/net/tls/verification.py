@@ -6,6 +6,7 @@ no. So the verdict on the name and on the pins is given here, within the handsha
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import idna
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Verification", "is_address", "server_name", "verification_of"]
 
 log = Logger()
+# Wider than DNS: an underscore is common where services are named by people.
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,253}\Z")
 #: A certificate is wanted, and none is a failure.
 REQUIRED: Final = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT
 
@@ -106,4 +109,8 @@ def server_name(host: str) -> bytes:
 
     :raises ValueError: it is no name
     """
-    return host.encode("ascii") if host.isascii() else idna.encode(host)
+    if not host.isascii():
+        return idna.encode(host)
+    if not _NAME.match(host):
+        raise ValueError("no host name")
+    return host.encode("ascii")

@@ -37,6 +37,8 @@ SURFACE = {
     "heartbeat_loss_ratio": ("gauge", set()),
     "heartbeat_scheduler_lag_seconds": ("histogram", {"le"}),
     "heartbeat_connections": ("gauge", set()),
+    "heartbeat_certificate_not_after_timestamp_seconds": ("gauge", set()),  # no samples where there is no TLS
+    "heartbeat_certificate_reloads": ("counter", set()),
     "heartbeat_build_info": ("gauge", {"version", "twisted", "python", "openssl"}),
 }
 
