@@ -259,20 +259,11 @@ class PinnedTests(SlowCase):
 
     def test_degrade(self) -> None:
         """Phase one goes on; of phase two, and of what opens our session, nothing is given away."""
-        heard: list[bytes] = []
+        hellos: list[Any] = []
         factory = self.serve()
         assert factory is not None
-        drive = factory.drive
-
-        def listening(protocol: Any) -> Any:
-            driver = drive(protocol)
-            received = driver.session.receive_data
-            driver.session  # noqa: B018
-            heard.append(b"")
-            del received
-            return driver
-
-        factory.drive = listening  # type: ignore[method-assign]
+        applies = factory.applies
+        factory.applies = lambda driver, now: (hellos.append(driver.session.applicant), applies(driver, now))[1]  # type: ignore[method-assign,func-returns-value]
         service = self.secure(self.pinned("degrade"), services=("auth",), meta={"rack": "r1"})
         service.connectors._token = "token"
         handle = self.net.result(service.when_alive())
@@ -282,6 +273,7 @@ class PinnedTests(SlowCase):
         self.assertEqual(event.policy, "degrade")
         theirs = self.notes.peers[0]
         self.assertEqual((theirs.services, dict(theirs.meta), theirs.svc_hash, theirs.uptime), ((), {}, b"", 0))
+        self.assertEqual([(one.id, one.resume, one.last) for one in hellos], [("client", None, None)])
         self.assertGreater(theirs.tally.pings_in, 20)
         self.assertGreater(handle.peer.tally.acks_in, 20)
         self.assertNotEqual(handle.peer.svc_hash, b"")  # it has told us of itself, and was answered
