@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
+from twisted.internet.abstract import isIPv6Address
+
 from heartbeat.apps.endpoints import listening_endpoint
 from heartbeat.apps.kerneloptions import FIELDS, Probes, UserTimeout, kernel_options, kernel_settings
 from heartbeat.apps.kinds import Flag, Many, OneOf, Seconds, Text, Whole, peer_id, shown
@@ -93,9 +95,10 @@ def _web(name: str, text: str) -> str:
 
 def web_host(name: str, text: str) -> str:
     """A host as a browser may ask for it, without a port. Raises ConfigError."""
-    if text != "*" and plain_host(text) != text.lower():
+    host = text.lower().strip("[]")
+    if host != "*" and not isIPv6Address(host) and (not host or plain_host(text) != host):
         raise ConfigError(name, f"must be a name or an address without a port, or *, not {shown(text)}")
-    return text.lower()
+    return host
 
 
 TABLE: Final = (
