@@ -6,6 +6,7 @@
     ├── ConfigError (a ValueError)      an option, a key or an argument of yours; names it and the value
     │   └── MissingExtra                a feature whose optional package is not installed; names the extra
     ├── BadCertificate                  a certificate, key or list of authorities that cannot be used; names it
+    │   └── CertificateNotReady         ... because its provider has not given it yet
     ├── PeerUnresponsive                the verdict: the peer is dead; has a cause and the evidence
     ├── PeerViolation                   the peer broke the wire protocol; has the BYE code to answer with
     ├── PeerRefused                     the gate never opened: refused by the peer, or by us
@@ -32,6 +33,7 @@ __all__ = [
     "AlreadyExpired",
     "BadCertificate",
     "BudgetExpired",
+    "CertificateNotReady",
     "ConfigError",
     "DeadlineExpired",
     "HeartbeatError",
@@ -92,6 +94,13 @@ class BadCertificate(HeartbeatError):
 
     def __str__(self) -> str:
         return f"{self.part} {self.trouble}"
+
+
+class CertificateNotReady(BadCertificate):
+    """... because its provider has not given it yet."""
+
+    def __init__(self, part: str = "the certificate", trouble: str = "is not loaded yet") -> None:
+        super().__init__(part, trouble)
 
 
 class PeerUnresponsive(HeartbeatError):

@@ -14,7 +14,7 @@ from twisted.internet import error
 from twisted.internet.defer import CancelledError
 from twisted.internet.defer import TimeoutError as WaitedTooLong
 
-from heartbeat.errors import BadCertificate
+from heartbeat.errors import BadCertificate, CertificateNotReady
 
 __all__ = ["name_connect", "name_tls", "tls_text", "x509_trouble"]
 
@@ -102,12 +102,12 @@ def tls_text(failed: BaseException) -> str:
 
 def name_connect(failed: BaseException) -> tuple[str, str]:
     """The reason and the detail of a connection that did not come about: of the phase ``connect``, but for our own
-    certificate that cannot be used, which is ``tls_handshake``."""
+    certificate, which cannot be used (``tls_handshake``) or was not there in time (``tls_timeout``)."""
     known = name_tls(failed)
     if known is not None:
         return known
     if isinstance(failed, BadCertificate):
-        return "tls_handshake", "own_certificate"
+        return "tls_timeout" if isinstance(failed, CertificateNotReady) else "tls_handshake", "own_certificate"
     if isinstance(failed, (error.DNSLookupError, error.UnknownHostError)):
         return "dns_fail", "lookup"
     code = failed.osError if isinstance(failed, error.ConnectError) else getattr(failed, "errno", None)

@@ -36,7 +36,7 @@ from heartbeat.net.reasons import reason_for
 from heartbeat.net.roll import Roll
 from heartbeat.net.sessions import Sessions
 from heartbeat.net.subject import Framed
-from heartbeat.net.tls.handshake import shaken
+from heartbeat.net.tls.handshake import shaken, shaking
 from heartbeat.net.wheel import Wheel, wheel_for
 from heartbeat.session.session import CAPS, Session
 from heartbeat.session.source import ConfigSource
@@ -87,7 +87,8 @@ class HeartbeatProtocol(Protocol):
         if not ISSLTransport.providedBy(self.transport):
             self.handshakeCompleted()
             return
-        self.driver.session.late = "tls_timeout"
+        factory = self._factory
+        shaking(self.driver.session, factory.connections, factory.max_connections, self.driver.seconds())
         self.driver.attend(self.driver.seconds())  # the handshake has its deadline from here on
         if not isinstance(self.transport, TLSMemoryBIOProtocol):
             self.dataReceived = self._first  # type: ignore[method-assign]  # a wrapper may keep the handshake to itself
@@ -97,7 +98,6 @@ class HeartbeatProtocol(Protocol):
         driver = self.driver
         if driver is not None and not self._ready:
             self._ready = True
-            driver.session.late = "hello_timeout"
             shaken(driver.session, self.transport, self._factory.wheel.clocks)
             self._factory.ready(driver)
 

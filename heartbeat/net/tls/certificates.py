@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from heartbeat.errors import BadCertificate
+from heartbeat.errors import BadCertificate, CertificateNotReady
 from heartbeat.net.causes import tls_text
 from heartbeat.net.tls.material import Material, Pem
 from heartbeat.net.tls.verification import Verification
@@ -141,17 +141,19 @@ class Certificates(Service):
         return None if until is None else int(until - self._wheel.clocks.wall())
 
     def serverConnectionForTLS(self, protocol: Any) -> Any:
-        """A connection of OpenSSL for one client. Raises BadCertificate before the first certificate was loaded."""
+        """A connection of OpenSSL for one client. Raises CertificateNotReady before the first was loaded."""
         contexts = self._contexts
-        if contexts is None or not contexts.material.chain:
-            raise BadCertificate("certificate", "is not loaded yet" if contexts is None else "is missing")
+        if contexts is None:
+            raise CertificateNotReady
+        if not contexts.material.chain:
+            raise BadCertificate(contexts.material.names[0], "is missing")
         connection = contexts.server.serverConnectionForTLS(protocol)
         return connection if contexts.material.authorities is None else Verification().watch(connection, protocol)
 
     def clientConnectionForTLS(self, protocol: Any) -> Any:
         """A connection of OpenSSL to one server, whose certificate nobody looks at yet: see :class:`.ServerCheck`."""
         if self._contexts is None:
-            raise BadCertificate("certificate", "is not loaded yet")
+            raise CertificateNotReady
         return self._contexts.client.clientConnectionForTLS(protocol)
 
     # -- looking for new ones

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import (
     IListeningPort,
@@ -15,9 +15,10 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
 )
 from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from heartbeat.errors import ConfigError
+from heartbeat.errors import CertificateNotReady, ConfigError
 from heartbeat.net.tls.verification import Verification, is_address, server_name
 
 if TYPE_CHECKING:
@@ -105,7 +106,9 @@ class TlsClient:
             factory = TLSMemoryBIOFactory(self.check, True, protocolFactory, self._reactor)
             return self._endpoint.connect(factory)
 
-        connecting: Deferred[Any] = self._certificates.ready().addCallback(connect)
+        ready = self._certificates.ready()
+        ready.addErrback(_not_ready)
+        connecting: Deferred[Any] = ready.addCallback(connect)
         return connecting.addCallback(lambda secure: secure.wrappedProtocol)
 
 
@@ -142,6 +145,11 @@ def tls_client(
         endpoint = HostnameEndpoint(reactor, host, port)
     name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return TlsClient(name, endpoint, ServerCheck(certificates, host, pins), certificates, reactor)
+
+
+def _not_ready(failure: Failure) -> Failure:
+    """Who gave up waiting for the certificate is told what he was waiting for."""
+    return Failure(CertificateNotReady()) if failure.check(CancelledError) else failure
 
 
 def _installed(reactor: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from OpenSSL import SSL
 
@@ -17,15 +17,32 @@ if TYPE_CHECKING:
     from heartbeat.net.tls.pins import Pins
     from heartbeat.session.session import Session
 
-__all__ = ["shaken", "unpinned"]
+__all__ = ["shaken", "shaking", "unpinned"]
+
+
+#: Handshakes that are under way beyond the limit on connections: who comes through is told that the server is full, and
+#: who does not costs no more than these. (The limit leaves 64 descriptors by itself.)
+BEYOND: Final = 32
+
+
+def shaking(session: Session, connections: int, most: int | None, now: float) -> None:
+    """TLS is not up yet: that it takes too long has a name of its own, and only so many may be here.
+
+    :param connections: that are open, this one included
+    :param most: that may be open; None: any number
+    """
+    session.late = "tls_timeout"
+    if most is not None and connections > most + BEYOND:
+        session.refuse("server_full", "too many connections that have not shaken hands", now)
 
 
 def shaken(session: Session, transport: Any, clocks: Clocks) -> None:
-    """TLS is up: tell the session the names that the peer's certificate proves, and when that expires.
+    """TLS is up (or there is none): tell the session the names that the peer's certificate proves, and when it expires.
 
     A certificate counts as verified only where :class:`.Verification` watched; what an application's own contexts have
     let pass proves nothing to us.
     """
+    session.late = "hello_timeout"
     handle = _handle(transport)
     certificate = _certificate(handle)
     if certificate is None or verification_of(transport) is None:

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSS
 from twisted.logger import globalLogPublisher
 from zope.interface import verify
 
-from heartbeat.errors import BadCertificate, ConfigError
+from heartbeat.errors import BadCertificate, CertificateNotReady, ConfigError
 from heartbeat.net.tls.certificates import POLL, Certificates
 from heartbeat.net.tls.endpoints import ServerCheck
 from heartbeat.net.tls.material import Pem
@@ -202,8 +202,8 @@ class SlowProviderTests(CertificatesCase):
         held = Certificates(lambda: waiting, reactor=self.clock)
         first, second = held.ready(), held.ready()
         self.assertNoResult(first)
-        self.assertRaises(BadCertificate, held.serverConnectionForTLS, None)
-        self.assertRaises(BadCertificate, held.clientConnectionForTLS, None)
+        self.assertRaises(CertificateNotReady, held.serverConnectionForTLS, None)
+        self.assertRaises(CertificateNotReady, held.clientConnectionForTLS, None)
         waiting.callback(pem("localhost", trusts=None))
         self.assertIs(self.successResultOf(first), held)
         self.assertIs(self.successResultOf(second), held)

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from heartbeat.errors import BadCertificate
+from heartbeat.errors import BadCertificate, CertificateNotReady
 from heartbeat.liveness.causes import CONNECT_REASONS, FAILURE_REASONS
 from heartbeat.net.causes import name_connect, name_tls, tls_text, x509_trouble
 from heartbeat.net.reasons import RefusedConnection, reason_for
@@ -253,6 +253,7 @@ class TableTests(SynchronousTestCase):
             (error.ConnectBindError(), "tcp_unreachable", "unreachable"),
             (OSError(errno.ENETUNREACH, "no route"), "tcp_unreachable", "ENETUNREACH"),
             (BadCertificate("a.pem", "has expired"), "tls_handshake", "own_certificate"),
+            (CertificateNotReady(), "tls_timeout", "own_certificate"),
             (VerificationError([]), "tls_hostname", "name"),
             (LookupError("whatever"), "unattributed", "LookupError"),
         ):

@@ -111,7 +111,7 @@ class LongTests(SlowCase):
         asked: list[Deferred[Any]] = []
         service = self.secure(provider=lambda: asked.append(Deferred()) or asked[-1], handshake_timeout=2.0)  # type: ignore[func-returns-value]
         self.net.run(2.5)
-        self.assertEqual([event.cause for event in self.client_notes.refusals], ["tcp_timeout"])
+        self.assertEqual([event.cause for event in self.client_notes.refusals], ["tls_timeout"])
         asked[0].errback(BadCertificate("vault", "is sealed"))
         self.net.run(10.0)
         self.assertGreaterEqual(len(asked), 2)
