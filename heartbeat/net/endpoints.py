@@ -9,7 +9,6 @@ from typing import Any, Final
 from twisted.internet.abstract import isIPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString
-from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import (
     IAddress,
     IListeningPort,
@@ -25,7 +24,7 @@ from zope.interface import implementer
 from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import ConfigError
 from heartbeat.interfaces import IStateSource
-from heartbeat.net.gate import Connectors
+from heartbeat.net.gate import Connectors, too_late
 from heartbeat.net.tls.pins import Pins
 from heartbeat.net.wrapper import WrappedProtocol, WrappingFactory, heartbeat_factory
 from heartbeat.wire.frames import without_controls
@@ -112,7 +111,7 @@ class WrappingClientEndpoint:
 
         ours = WrappedProtocol(connectors, factory.buildProtocol, tell)
         connecting: Deferred[Any] = self._endpoint.connect(_Single(ours, factory))
-        connecting.addTimeout(connectors.config.handshake_timeout, connectors.reactor, _too_late)
+        connecting.addTimeout(connectors.config.handshake_timeout, connectors.reactor, too_late)
         try:
             await connecting
         except Exception as error:
@@ -144,10 +143,6 @@ class _Single(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> WrappedProtocol:
         return self._protocol
-
-
-def _too_late(_: object, seconds: float) -> Any:
-    raise ConnectTimeout(string=f"not connected within {seconds:g} s")
 
 
 def heartbeat_server(

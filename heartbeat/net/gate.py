@@ -11,12 +11,15 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IStreamClientEndpoint, ITransport
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from heartbeat.errors import HeartbeatError, NotConnected, PeerRefused, PeerUnresponsive
+from heartbeat.errors import CertificateNotReady, HeartbeatError, NotConnected, PeerRefused, PeerUnresponsive
 from heartbeat.liveness.beats import Beats
 from heartbeat.liveness.events import Unpinned
 from heartbeat.liveness.evidence import Evidence
@@ -37,9 +40,16 @@ if TYPE_CHECKING:
     from heartbeat.session.past import Past
     from heartbeat.wire.frames import Bye
 
-__all__ = ["BoundedTransport", "Connectors", "GatedEndpoint"]
+__all__ = ["BoundedTransport", "Connectors", "GatedEndpoint", "too_late"]
 
 log = Logger()
+
+
+def too_late(result: Any, seconds: float) -> Any:
+    """What a connect fails with that was not done in time, whatever its endpoint makes of being cancelled."""
+    if isinstance(result, Failure) and result.check(CertificateNotReady):
+        return result
+    raise ConnectTimeout(string=f"not connected within {seconds:g} s")
 
 
 class Connectors(HeartbeatFactory):
@@ -100,9 +110,10 @@ class Connectors(HeartbeatFactory):
     def unreachable(self, server: str, failed: BaseException) -> None:
         """No connection to ``server`` came about: tell the listener why, as of a peer that was refused.
 
-        What failed behind the connect was told when it happened.
+        What failed behind the connect was told when it happened, and what a caller gave up is no failure.
         """
-        if self.listener is None or isinstance(failed, (PeerRefused, PeerUnresponsive, PeerLeft, CancelledError)):
+        told = (PeerRefused, PeerUnresponsive, PeerLeft, CancelledError, ConnectingCancelledError)
+        if self.listener is None or isinstance(failed, told):
             return
         wheel, config = self.wheel, self.config
         now = wheel.seconds()
@@ -236,7 +247,7 @@ class GatedEndpoint:
         inner = HeartbeatProtocol(self._connectors)
         connectors = self._connectors
         connecting: Deferred[Any] = endpoint.connect(_Single(inner))
-        await connecting.addTimeout(connectors.config.handshake_timeout, connectors.reactor)
+        await connecting.addTimeout(connectors.config.handshake_timeout, connectors.reactor, too_late)
         try:
             await inner.heartbeat.when_alive()
         except CancelledError:

@@ -25,7 +25,7 @@ from tests.benchmarks.process import Server, cores, descriptors, pinned
 from tests.benchmarks.scrape import Scraper
 from tests.benchmarks.table import Figures, bar, ratio, render
 
-__all__ = ["OURS", "Report", "measure"]
+__all__ = ["OURS", "SMALL", "Report", "measure"]
 
 OURS: Final = "heartbeat-server, TLS"
 ECHO: Final = "Twisted TLS echo"

@@ -8,13 +8,17 @@ import socket
 import ssl
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import trustme
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.application.internet import StreamServerEndpointService
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from heartbeat.net import HeartbeatClientService
 from heartbeat.net.tls.material import pem_files
 from heartbeat.net.tls.pins import pin_of
+from tests.net.test_howto import example
 from tests.net.tls.cases import LONG_AGO
 from tests.real import processes
 from tests.real.processes import Server, poll
@@ -236,6 +240,30 @@ class RenewalTests(SynchronousTestCase):
         self.assertGreaterEqual(result.opened, 60)
         self.assertEqual((result.lost, result.wrong), ([], []))
         self.assertEqual((len(result.serials), result.metrics), (5, (4.0, 1.0)))
+
+
+class ExampleTests(TestCase):
+    """docs/howto/tls.py."""
+
+    async def test_it_works(self) -> None:
+        """The server and the client of the page meet, with certificates on both ends and a pin."""
+        with Files() as files:
+            module = example("tls")
+            certificate, key = files.issue("tls", "localhost")
+            pin = pin_of(pem_files(certificate, key)().read().chain[0])
+            folder = str(Path(files.ca).parent)
+            server = module.server(folder, _ANY)
+            server.startService()
+            (listening,) = [one for one in server if isinstance(one, StreamServerEndpointService)]
+            port = (await listening._waitingForPort).getHost().port
+            client = module.client(folder, "localhost", port, (pin,))
+            client.startService()
+            (beating,) = [one for one in client if isinstance(one, HeartbeatClientService)]
+            heartbeat = await beating.when_alive()
+            self.assertLess(await heartbeat.ping(), 5.0)
+            self.assertEqual(heartbeat.peer.transport, "tls")
+            await client.stopService()
+            await server.stopService()
 
 
 class MiddleTests(TlsTestCase):
