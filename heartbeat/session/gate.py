@@ -87,9 +87,10 @@ class Gate:
     :ivar hello: the peer's, once it was read; on an acceptor it is an application until it was admitted
     :ivar agreement: what the two HELLOs agreed on
     :ivar said_at: when a connector sent its HELLO
+    :ivar late: what it is called when this takes too long: ``tls_timeout`` while the shell waits for TLS
     """
 
-    __slots__ = ("agreement", "caps", "config", "hello", "nonce", "said_at")
+    __slots__ = ("agreement", "caps", "config", "hello", "late", "nonce", "said_at")
 
     def __init__(self, config: HeartbeatConfig, nonce: str, caps: tuple[str, ...]) -> None:
         self.config = config
@@ -98,6 +99,7 @@ class Gate:
         self.hello: Hello | None = None
         self.agreement: Agreement | None = None
         self.said_at: float | None = None
+        self.late = "hello_timeout"
 
     def speak(self, now: float, resume: str | None, last: Mapping[str, Any] | None) -> bytes:
         """The connector's HELLO; ``last`` says how its previous connection ended, ``resume`` is its token."""

@@ -88,13 +88,12 @@ class Session:
     :ivar farewell: the BYE that the peer said, None if it said none
     :ivar said: the BYE that we said
     :ivar epoch: how many tokens were given out for this session, on an acceptor
-    :ivar late: what a handshake that takes too long is called: ``tls_timeout`` while the shell waits for TLS
     :ivar token: what a connector resumes its session with next time, None if it was given none
     """
 
     __slots__ = (
         "_allowed", "_deadline", "_decoder", "_flood", "_out", "_stall_seen", "_swift", "beats", "caps", "connector",
-        "epoch", "farewell", "gate", "late", "liveness", "parting", "peer", "said", "stream", "syncs", "tally", "token",
+        "epoch", "farewell", "gate", "liveness", "parting", "peer", "said", "stream", "syncs", "tally", "token",
     )  # fmt: skip
 
     def __init__(
@@ -132,7 +131,6 @@ class Session:
         self.said: frames.Bye | None = None
         self.token: str | None = None
         self.epoch = 0
-        self.late = "hello_timeout"
         self._flood = Flood(config.min_interval, now) if config.min_interval > 0.0 else None
         self._decoder: Decoder | None = None  # none while nothing is pending
         self._allowed: Mapping[bytes, int] = BEFORE_CONNECTOR if connector else BEFORE_ACCEPTOR
@@ -360,7 +358,7 @@ class Session:
         if self.parting is not Parting.STAY:
             self._part(Parting.ABORT, NEVER)
         elif self.gate is not None:
-            self.refuse(self.late, "the handshake took too long", now)
+            self.refuse(self.gate.late, "the handshake took too long", now)
         else:
             self.bye(NOT_READING, "you do not read", now)
             self._part(Parting.ABORT, NEVER)

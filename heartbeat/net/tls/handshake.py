@@ -31,7 +31,8 @@ def shaking(session: Session, connections: int, most: int | None, now: float) ->
     :param connections: that are open, this one included
     :param most: that may be open; None: any number
     """
-    session.late = "tls_timeout"
+    if session.gate is not None:
+        session.gate.late = "tls_timeout"
     if most is not None and connections > most + BEYOND:
         session.refuse("server_full", "too many connections that have not shaken hands", now)
 
@@ -42,7 +43,8 @@ def shaken(session: Session, transport: Any, clocks: Clocks) -> None:
     A certificate counts as verified only where :class:`.Verification` watched; what an application's own contexts have
     let pass proves nothing to us.
     """
-    session.late = "hello_timeout"
+    if session.gate is not None:
+        session.gate.late = "hello_timeout"
     handle = _handle(transport)
     certificate = _certificate(handle)
     if certificate is None or verification_of(transport) is None:
