@@ -204,7 +204,8 @@ class Agent(MultiService):
 
     def apply(self, settings: AgentSettings) -> None:
         """Put into effect what may change in a running agent: what it tells of its host, certificates and pins."""
-        agent_certificates(settings, self._reactor, self.certificates)
+        if self.certificates is not None:
+            agent_certificates(settings, self._reactor, self.certificates)
         pins = agent_pins(settings)
         self.client.connectors.pins = pins
         for server in self._secure:

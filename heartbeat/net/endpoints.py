@@ -115,7 +115,7 @@ class WrappingClientEndpoint:
         try:
             await connecting
         except Exception as error:
-            connectors.unreachable(repr(self._endpoint), error)
+            connectors.unreachable(str(self._endpoint), error)
             raise
         try:
             return await opened

@@ -79,10 +79,11 @@ class Connectors(HeartbeatFactory):
             if self.pins.policy == "refuse":
                 text = f"the key of the certificate is not pinned: {found}"
                 session.refuse("tls_pin", text, now, Evidence(now, error=text, detail="key"))
-            elif self.pins.policy == "degrade":  # neither our state nor what opens our session
+            else:
+                self._unpinned[driver] = Unpinned(now, found, self.pins.policy)
+            if self.pins.policy == "degrade":  # neither our state nor what opens our session
                 session.syncs.withhold()
                 token = past = None
-            self._unpinned[driver] = Unpinned(now, found, self.pins.policy)
         if session.parting is Parting.STAY:
             session.start(now, token, None if past is None else past.as_last())
         driver.attend(now)

@@ -185,7 +185,11 @@ class Certificates(Service):
         if minimum != self._minimum:
             self._minimum = minimum
             self._digest = b""
-        return self.reload()
+        asking, self._asking = self._asking, None
+        waiting = self.reload()
+        if asking is not None:
+            asking.cancel()
+        return waiting
 
     def startService(self) -> None:
         """Look for new ones from time to time."""
@@ -197,9 +201,8 @@ class Certificates(Service):
         """Look no more. What is in force stays so."""
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
         self._wheel.remove(self)
-        asking, self._asking = self._asking, None
-        if asking is not None:
-            asking.cancel()
+        if self._asking is not None:
+            self._asking.cancel()
 
     def wake(self, now: float) -> float | None:
         """The wheel's call, which may come early."""
@@ -218,11 +221,13 @@ class Certificates(Service):
             return
         asking: Deferred[Any] = maybeDeferred(self._provider)
         self._asking = asking
-        asking.addCallback(self._take)
+        asking.addCallback(self._take, asking)
         asking.addBoth(self._done, asking)
 
-    def _take(self, given: Any) -> None:
+    def _take(self, given: Any, asking: Deferred[Any]) -> None:
         """Put it in force if it is new and good. Raises BadCertificate."""
+        if asking is not self._asking:  # another provider was asked meanwhile
+            return
         if not isinstance(given, (Pem, Material)):
             raise BadCertificate("the provider", f"must give a Pem or a Material, not {type(given).__name__}")
         digest = given.digest()
@@ -239,8 +244,9 @@ class Certificates(Service):
             log.info("certificate renewed: {what}", what=str(material))
 
     def _done(self, result: Any, asking: Deferred[Any]) -> None:
-        if self._asking is asking:
-            self._asking = None
+        if asking is not self._asking:
+            return
+        self._asking = None
         failure: Failure | None = result
         if failure is not None and self._contexts is not None:
             self._complain(failure)

@@ -42,17 +42,8 @@ class TlsLink(OpaqueLink):
     """
 
     __slots__ = (
-        "_below",
-        "_gathered",
-        "_lost_below",
-        "_passing",
-        "_raw",
-        "_raw_reason",
-        "_sent",
-        "_sole",
-        "_write",
-        "socket",
-    )
+        "_below", "_gathered", "_lost_below", "_passing", "_raw", "_raw_reason", "_sent", "_sole", "_write", "socket",
+    )  # fmt: skip
 
     _lost_below: Callable[[Failure], None]
     _write: Callable[[bytes], None]

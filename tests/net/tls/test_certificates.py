@@ -229,6 +229,21 @@ class SlowProviderTests(CertificatesCase):
         held.stopService()
         self.assertEqual((len(cancelled), held.reloads, self.logged), (1, {"ok": 0, "error": 0}, []))
 
+    def test_another_provider_meanwhile(self) -> None:
+        """A provider that is replaced while it is asked is not waited for, and what it gives late is not taken."""
+        late: Deferred[Pem] = Deferred(lambda _: None)  # as one that cannot be cancelled
+        held = self.certificates(self.provide)
+        self.given = late
+        first = held.reload()
+        self.assertNoResult(first)
+        other = pem("other", trusts=None)
+        self.successResultOf(held.use(lambda: other, "1.3"))
+        self.successResultOf(first)
+        now = self.serial(held)
+        if not late.called:
+            late.callback(pem("late", trusts=None))
+        self.assertEqual((self.serial(held), held.reloads), (now, {"ok": 1, "error": 0}))
+
     def test_the_first_fails(self) -> None:
         """Whoever waits is told; the next who asks has the provider asked again."""
         held = Certificates(self.provide, reactor=self.clock)
