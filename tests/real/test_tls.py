@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import ssl
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,6 +22,7 @@ from heartbeat.net.tls.pins import pin_of
 from tests.net.test_howto import example
 from tests.net.tls.cases import LONG_AGO
 from tests.real import processes
+from tests.real.cases import QUIET
 from tests.real.processes import Server, poll
 from tests.real.rawpeer import HELLO, PING, RawPeer, connect, hello
 from tests.real.renewal import renew_under_load
@@ -117,6 +119,56 @@ class CommandTests(TlsTestCase):
         now = server.in_state("gateway-7", "alive")
         self.assertEqual((now["session"], now["since"]), (peer["session"], peer["since"]))
         self.assertEqual(server.failures(), [])
+
+
+#: Does to descriptor 3 and to the environment what systemd does, and becomes the command that follows.
+_AS_SYSTEMD = (
+    "import os, sys; os.dup2(int(sys.argv[1]), 3, True); "
+    "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES='heartbeat'); "
+    "os.execv(sys.executable, sys.argv[2:])"
+)
+
+
+class EndpointTests(TlsTestCase):
+    """TLS around what is no plain port."""
+
+    def test_a_unix_socket(self) -> None:
+        """``unix:``: the line says that it is TLS, and where."""
+        path = self.files.path("socket")
+        server = Server("--listen-tls", f"unix:{path}", "--tls-cert", self.pair[0], "--tls-key", self.pair[1])
+        self.addCleanup(server.kill)
+        server.find(f"^listening heartbeat tls {path}$")
+        plain = socket.socket(socket.AF_UNIX)
+        self.addCleanup(plain.close)
+        plain.settimeout(10.0)
+        plain.connect(path)
+        with self.files.context().wrap_socket(plain, server_hostname="localhost") as secured:
+            secured.sendall(hello(id="raw", **QUIET))
+            self.assertEqual(secured.recv(4), HELLO)
+            self.assertEqual(server.in_state("raw", "alive")["transport"], "tls")
+
+    def test_a_socket_of_systemd(self) -> None:
+        """``systemd:``: the socket that was open before us is adopted, and who waited on it is served."""
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listening.close)
+        early = socket.create_connection(listening.getsockname(), 30.0)
+        self.addCleanup(early.close)
+        options = ("--listen-tls", "systemd:domain=INET:name=heartbeat", "--web", "none")
+        files = ("--tls-cert", self.pair[0], "--tls-key", self.pair[1])
+        wanted = [sys.executable, "-m", "twisted", "heartbeat-server", *options, *files]
+        process = subprocess.Popen(
+            [sys.executable, "-c", _AS_SYSTEMD, str(listening.fileno()), *wanted],
+            env=processes.environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(listening.fileno(),),
+        )
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        peer = RawPeer(self.files.context().wrap_socket(early, server_hostname="localhost"))
+        self.addCleanup(peer.close)
+        peer.greet(id="raw", **QUIET)
+        peer.ping()
 
 
 class ReasonTests(TlsTestCase):
@@ -304,5 +356,5 @@ class MiddleTests(TlsTestCase):
 
 
 if os.name != "posix" or not sys.platform.startswith("linux"):
-    for case in (CommandTests, SlowTests, RenewalTests):
+    for case in (CommandTests, EndpointTests, SlowTests, RenewalTests):
         case.skip = "signals of POSIX, and /proc"  # type: ignore[attr-defined]  # trial's
