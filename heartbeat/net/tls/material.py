@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ __all__ = ["Material", "Pem", "pem_files"]
 MOST_BYTES: Final = 1024 * 1024
 NAMES: Final = ("certificate", "key", "authorities")
 
+_DATE: Final = "%Y-%m-%d %H:%M:%S"
 _CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 _BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
 _KEY: Final = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
@@ -91,19 +91,18 @@ class Material:
             raise BadCertificate(self.names[0], "has a public key that cannot be read") from error
         if not fits:
             raise BadCertificate(self.names[0], f"does not belong to the key in {self.names[1]}")
-        now = datetime.fromtimestamp(wall, UTC)
-        for one in self.chain:
-            if one.not_valid_after_utc <= now:
-                raise BadCertificate(self.names[0], f"has expired on {one.not_valid_after_utc:%Y-%m-%d %H:%M:%S} UTC")
-            if one.not_valid_before_utc > now:
-                raise BadCertificate(
-                    self.names[0], f"is not valid before {one.not_valid_before_utc:%Y-%m-%d %H:%M:%S} UTC"
-                )
+        # Only our own: an issuer that has expired may be there for the sake of old clients, beside another way up.
+        now, own = datetime.fromtimestamp(wall, UTC), self.chain[0]
+        after, before = own.not_valid_after_utc, own.not_valid_before_utc
+        if after <= now:
+            raise BadCertificate(self.names[0], f"has expired on {after:{_DATE}} UTC")
+        if before > now:
+            raise BadCertificate(self.names[0], f"is not valid before {before:{_DATE}} UTC")
 
-    @cached_property
+    @property
     def not_after(self) -> float | None:
-        """When the first of the chain expires, seconds since the epoch; None without a certificate."""
-        return min((one.not_valid_after_utc.timestamp() for one in self.chain), default=None)
+        """When our own certificate expires, seconds since the epoch; None without one."""
+        return self.chain[0].not_valid_after_utc.timestamp() if self.chain else None
 
     def digest(self) -> bytes:
         """Of what it comes to; as :meth:`Pem.digest`."""
@@ -124,8 +123,7 @@ class Material:
         if not self.chain:
             return f"{len(self.authorities or ())} authorities, no certificate of our own"
         own = self.chain[0]
-        until = datetime.fromtimestamp(self.not_after or 0.0, UTC)
-        return f"serial {own.serial_number:x}, valid until {until:%Y-%m-%d %H:%M:%S} UTC"
+        return f"serial {own.serial_number:x}, valid until {own.not_valid_after_utc:{_DATE}} UTC"
 
 
 def pem_files(
