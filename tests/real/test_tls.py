@@ -147,6 +147,20 @@ class EndpointTests(TlsTestCase):
             self.assertEqual(secured.recv(4), HELLO)
             self.assertEqual(server.in_state("raw", "alive")["transport"], "tls")
 
+    def test_no_resumption(self) -> None:
+        """A client that shows a ticket of an older connection gets a full handshake all the same."""
+        self.server()
+        context = self.files.context()
+        session: Any = None
+        for number in range(2):
+            plain = socket.create_connection(("127.0.0.1", self.port), 10.0)
+            secured = context.wrap_socket(plain, server_hostname="localhost", session=session)
+            peer = RawPeer(secured)
+            self.addCleanup(peer.close)
+            peer.greet(id=f"raw-{number}", **QUIET)
+            self.assertEqual((secured.version(), secured.session_reused), ("TLSv1.3", False))
+            session = secured.session
+
     def test_a_socket_of_systemd(self) -> None:
         """``systemd:``: the socket that was open before us is adopted, and who waited on it is served."""
         listening = socket.create_server(("127.0.0.1", 0))

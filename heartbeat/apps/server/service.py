@@ -149,10 +149,15 @@ class Server(MultiService):
             self.registry,
             self.failures,
             metrics=metrics,
-            readiness=self.drain.readiness,
+            readiness=self._unready,
             reactor=self._reactor,
             hosts=self.hosts,
         )
+
+    def _unready(self) -> str | None:
+        """Why no new peers are wanted now; None: they are. Who is here stays: only handshakes fail."""
+        left = None if self.certificates is None else self.certificates.expires_in()
+        return self.drain.readiness() or ("the certificate has expired" if left is not None and left <= 0 else None)
 
 
 def _own_state(certificates: Certificates | None) -> IStateSource | None:
