@@ -92,6 +92,8 @@ class HeartbeatProtocol(Protocol):
         self.driver.attend(self.driver.seconds())  # the handshake has its deadline from here on
         if not isinstance(self.transport, TLSMemoryBIOProtocol):
             self.dataReceived = self._first  # type: ignore[method-assign]  # a wrapper may keep the handshake to itself
+            if factory.connector and isinstance(self.transport, ProtocolWrapper):
+                self.handshakeCompleted()  # nobody will tell, and what is written waits for it
 
     def handshakeCompleted(self) -> None:
         """The transport is ready, once: a connector speaks first."""

@@ -248,7 +248,7 @@ class SlowTests(TlsTestCase):
             except OSError:
                 break
             time.sleep(0.1)
-        self.assertLess(time.monotonic() - begun, 2.0)
+        self.assertLess(time.monotonic() - begun, 6.0)  # all of it would take 11 s
         poll(lambda: server.metric("heartbeat_connections") == 0, 3.0, "no connection is left")
         for peer in (*silent, *stalled):
             self.assertEqual(self.end_of(peer), b"")

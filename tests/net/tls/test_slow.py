@@ -6,8 +6,11 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
+from twisted.protocols.policies import WrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
+from zope.interface import implementer
 
 from heartbeat import HeartbeatConfig, State
 from heartbeat.errors import BadCertificate
@@ -118,6 +121,42 @@ class LongTests(SlowCase):
         for one in asked[1:]:
             one.callback(pem())
         self.net.result(service.when_alive())
+
+
+@implementer(IStreamClientEndpoint)
+class Wrapping:
+    """An endpoint whose connections have one of Twisted's wrappers between TLS and the protocol."""
+
+    def __init__(self, endpoint: Any) -> None:
+        self.endpoint = endpoint
+
+    def connect(self, protocolFactory: Any) -> Any:
+        """Connect."""
+        return self.endpoint.connect(WrappingFactory(protocolFactory))
+
+
+class WrappedTests(SlowCase):
+    """Wrappers that keep the handshake to themselves, as those of Twisted do (facts T0.7)."""
+
+    def test_on_both_ends(self) -> None:
+        """The first bytes show that it is done; a connector's first word waits in the TLS layer until it is."""
+        config = HeartbeatConfig(interval=0.7, min_interval=0.0)
+        ours = HeartbeatFactory(config, self.notes, reactor=self.server.reactor)
+        self.serve(WrappingFactory(ours))
+        reactor = self.client.reactor
+        plain = TCP4ClientEndpoint(reactor, "server", PORT)
+        endpoint = Wrapping(
+            tls_client("server", PORT, self.certificates(self.client, pem), endpoint=plain, reactor=reactor)
+        )
+        service = HeartbeatClientService([endpoint], HeartbeatConfig(id="client", interval=0.7), reactor=reactor)
+        self.addCleanup(service.stopService)
+        service.startService()
+        self.server.stall(3.0)
+        handle = self.net.result(service.when_alive())
+        self.net.run(5.0)
+        self.assertIs(handle.state, State.ALIVE)
+        self.assertEqual((self.notes.deaths(), self.notes.refusals), ([], []))
+        self.assertEqual(self.notes.peers[0].transport, "tls")
 
 
 class NeverTests(SlowCase):
