@@ -38,7 +38,8 @@ def shaking(session: Session, connections: int, most: int | None, now: float) ->
 
 
 def shaken(session: Session, transport: Any, clocks: Clocks) -> None:
-    """TLS is up (or there is none): tell the session the names that the peer's certificate proves, and when it expires.
+    """TLS is up (or there is none): tell an acceptor's session the names that the client's certificate proves, and
+    either end when the other's certificate expires.
 
     A certificate counts as verified only where :class:`.Verification` watched; what an application's own contexts have
     let pass proves nothing to us.
@@ -49,7 +50,7 @@ def shaken(session: Session, transport: Any, clocks: Clocks) -> None:
     certificate = _certificate(handle)
     if certificate is None or verification_of(transport) is None:
         return
-    if hasattr(session, "certified"):  # a session that knows what to do with them
+    if not session.connector and hasattr(session, "certified"):  # a session that knows what to do with them
         session.certified = names_of(certificate)
     left = certificate.not_valid_after_utc.timestamp() - clocks.wall()
     session.peer.cert_ends = clocks.seconds() + left

@@ -12,9 +12,11 @@ from twisted.logger import globalLogPublisher
 from zope.interface import verify
 
 from heartbeat.errors import BadCertificate, CertificateNotReady, ConfigError
+from heartbeat.net import protocol
 from heartbeat.net.tls.certificates import POLL, Certificates
 from heartbeat.net.tls.endpoints import ServerCheck
 from heartbeat.net.tls.material import Pem
+from heartbeat.session.session import Session
 from tests.net.tls.cases import IN_FUTURE, LONG_AGO, TlsCase, pem
 
 
@@ -184,6 +186,28 @@ class ConnectionTests(CertificatesCase):
                 self.run_for(3.0)
         self.assertEqual(len({one for pair in serials for one in pair}), 6)
         self.assertEqual((self.notes.deaths(), self.client_notes.deaths()), ([], []))
+
+    def test_the_names_of_a_client(self) -> None:
+        """An acceptor's session is told the names that a verified client certificate proves, before any bytes of ours;
+        a connector's is told none, and neither is one whose certificate nobody has verified.
+        """
+
+        class Knowing(Session):
+            __slots__ = ("certified",)
+
+            def __init__(self, *args: Any, **settings: Any) -> None:
+                self.certified = ()
+                super().__init__(*args, **settings)
+
+        self.patch(protocol, "Session", Knowing)
+        own = pem("Gateway-7.example", "*.example", "192.0.2.7")
+        for server, names in (
+            (self.certificates(pem("localhost")), ("gateway-7.example", "192.0.2.7")),
+            (self.certificates(pem("localhost", trusts=None)), ()),
+        ):
+            ends = self.meet(self.server(server)[1], self.client(self.check(own=own))[1])
+            found = [ends.protocols[end].wrappedProtocol.driver.session.certified for end in (True, False)]
+            self.assertEqual(found, [names, ()])
 
     def test_when_the_clients_expires(self) -> None:
         """A client's certificate says when it expires, also where its STATE says nothing; no certificate says None."""
