@@ -18,7 +18,6 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.policies import ProtocolWrapper
-from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -36,7 +35,7 @@ from heartbeat.net.reasons import reason_for, told
 from heartbeat.net.roll import Roll
 from heartbeat.net.sessions import Sessions
 from heartbeat.net.subject import Framed
-from heartbeat.net.tls.handshake import shaken, shaking
+from heartbeat.net.tls.handshake import await_handshake, shaken
 from heartbeat.net.wheel import Wheel, wheel_for
 from heartbeat.session.session import CAPS, Session
 from heartbeat.session.source import ConfigSource
@@ -84,16 +83,10 @@ class HeartbeatProtocol(Protocol):
         """Begin; on TLS a connector waits for the handshake."""
         self.driver = self._factory.drive(self)
         self.dataReceived = self.driver.received  # type: ignore[method-assign]  # one call less on every beat
-        if not ISSLTransport.providedBy(self.transport):
+        if ISSLTransport.providedBy(self.transport):
+            await_handshake(self, self._factory)
+        else:
             self.handshakeCompleted()
-            return
-        factory = self._factory
-        shaking(self.driver.session, factory.connections, factory.max_connections, self.driver.seconds())
-        self.driver.attend(self.driver.seconds())  # the handshake has its deadline from here on
-        if not isinstance(self.transport, TLSMemoryBIOProtocol):
-            self.dataReceived = self._first  # type: ignore[method-assign]  # a wrapper may keep the handshake to itself
-            if factory.connector and isinstance(self.transport, ProtocolWrapper):
-                self.handshakeCompleted()  # nobody will tell, and what is written waits for it
 
     def handshakeCompleted(self) -> None:
         """The transport is ready, once: a connector speaks first."""
@@ -102,13 +95,6 @@ class HeartbeatProtocol(Protocol):
             self._ready = True
             shaken(driver.session, self.transport, self._factory.wheel.clocks)
             self._factory.ready(driver)
-
-    def _first(self, data: bytes) -> None:
-        """Bytes come only behind the handshake."""
-        assert self.driver is not None
-        self.dataReceived = self.driver.received  # type: ignore[method-assign]
-        self.handshakeCompleted()
-        self.driver.received(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The transport is gone."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from OpenSSL import SSL
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 from heartbeat.net.tls.names import names_of
 from heartbeat.net.tls.pins import pin_of
@@ -14,27 +16,41 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
     from heartbeat.net.clocks import Clocks
+    from heartbeat.net.protocol import HeartbeatFactory, HeartbeatProtocol
     from heartbeat.net.tls.pins import Pins
     from heartbeat.session.session import Session
 
-__all__ = ["shaken", "shaking", "unpinned"]
-
+__all__ = ["await_handshake", "shaken", "unpinned"]
 
 #: Handshakes that are under way beyond the limit on connections: who comes through is told that the server is full, and
 #: who does not costs no more than these. (The limit leaves 64 descriptors by itself.)
 BEYOND: Final = 32
 
 
-def shaking(session: Session, connections: int, most: int | None, now: float) -> None:
-    """TLS is not up yet: that it takes too long has a name of its own, and only so many may be here.
-
-    :param connections: that are open, this one included
-    :param most: that may be open; None: any number
-    """
+def await_handshake(protocol: HeartbeatProtocol, factory: HeartbeatFactory) -> None:
+    """TLS is not up yet: its deadline runs from here on, and has a name of its own; and only so many may be here."""
+    driver = protocol.driver
+    assert driver is not None  # it was made just before
+    transport: Any = protocol.transport
+    session, now = driver.session, driver.seconds()
     if session.gate is not None:
         session.gate.late = "tls_timeout"
-    if most is not None and connections > most + BEYOND:
+    most = factory.max_connections
+    if most is not None and factory.connections > most + BEYOND:
         session.refuse("server_full", "too many connections that have not shaken hands", now)
+    driver.attend(now)
+    if isinstance(transport, TLSMemoryBIOProtocol):
+        return
+
+    def first(data: bytes) -> None:
+        protocol.dataReceived = driver.received  # type: ignore[method-assign]
+        protocol.handshakeCompleted()
+        driver.received(data)
+
+    # A wrapper may keep the handshake to itself (facts T0.7); bytes come only behind it.
+    protocol.dataReceived = first  # type: ignore[method-assign]
+    if factory.connector and isinstance(transport, ProtocolWrapper):
+        protocol.handshakeCompleted()  # nobody will tell, and what is written waits for it
 
 
 def shaken(session: Session, transport: Any, clocks: Clocks) -> None:
