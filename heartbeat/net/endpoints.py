@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from twisted.internet.abstract import isIPv6Address
 from twisted.internet.defer import CancelledError, Deferred
@@ -21,7 +21,7 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from heartbeat.config import HeartbeatConfig
+from heartbeat.config import HeartbeatConfig, check_choice
 from heartbeat.errors import ConfigError
 from heartbeat.interfaces import IStateSource
 from heartbeat.net.gate import Connectors, too_late
@@ -156,6 +156,7 @@ def heartbeat_server(
     node: str = "",
     max_connections: int | None = None,
     max_per_address: int | None = None,
+    mode: Literal["frame", "accept"] = "frame",
 ) -> IStreamServerEndpoint:
     """An endpoint whose connections run under a heartbeat, with any protocol inside. Next: ``listen(factory)``.
 
@@ -173,8 +174,10 @@ def heartbeat_server(
             node=node,
             max_connections=max_connections,
             max_per_address=max_per_address,
+            mode=mode,
         )
 
+    check_choice("mode", mode, ("frame", "accept"))
     return WrappingServerEndpoint(endpoint, wrap)
 
 

@@ -7,7 +7,7 @@ endpoints in, endpoints out.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal
 
 from twisted.internet import tcp
 from twisted.internet.interfaces import IAddress, ILoggingContext, IProtocol, IProtocolFactory
@@ -15,7 +15,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
-from heartbeat.config import HeartbeatConfig
+from heartbeat.config import HeartbeatConfig, check_choice
 from heartbeat.interfaces import IStateSource
 from heartbeat.net.application import Application
 from heartbeat.net.datadriver import DataDriver
@@ -133,6 +133,7 @@ def heartbeat_factory(
     node: str = "",
     max_connections: int | None = None,
     max_per_address: int | None = None,
+    mode: Literal["frame", "accept"] = "frame",
 ) -> WrappingFactory:
     """A factory for the accepting end, whose connections carry those of ``wrapped_factory`` under a heartbeat.
 
@@ -142,8 +143,18 @@ def heartbeat_factory(
     :func:`~heartbeat.net.endpoints.heartbeat_server`; the other end needs
     :func:`~heartbeat.net.endpoints.heartbeat_client`. The parameters are those of
     :class:`~heartbeat.net.protocol.HeartbeatFactory`.
+
+    :param mode: ``accept``: peers that are not framed are served, too, as they are, and only observed
+        (:mod:`heartbeat.net.accept`)
+    :raises ConfigError: there is no such mode
     """
-    return WrappingFactory(
+    check_choice("mode", mode, ("frame", "accept"))
+    kind: type[WrappingFactory] = WrappingFactory
+    if mode == "accept":
+        from heartbeat.net.accept import AcceptingFactory  # it is a WrappingFactory itself
+
+        kind = AcceptingFactory
+    return kind(
         wrapped_factory,
         config,
         listener,

@@ -210,12 +210,7 @@ class ParserTests(SynchronousTestCase):
         self.assertTrue(self.complaint("beatInterval=200").startswith("beatInterval: "))
 
     def test_what_this_version_does_not_have_is_refused(self) -> None:
-        """Other modes, their keys and shared keys: said, never half done."""
-        for mode in ("accept", "observe", "shadow"):
-            complaint = self.complaint(f"beatMode={mode}")
-            self.assertIn("only beatMode=frame", complaint)
-            self.assertIn(mode, complaint)
-        self.assertIn("beatMode=observe", self.complaint("beatIdle=30"))
+        """Shared keys: said, never half done."""
         complaint = self.complaint("beatKey=/etc/secret")
         self.assertIn("not supported", complaint)
 
