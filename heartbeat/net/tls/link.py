@@ -2,10 +2,11 @@
 
 Theory of operation. Twisted's TLS layer gathers small writes for a turn of the reactor, which costs a delayed call for
 each, and writes to a transport that gathers once more. Where our protocol sits directly on the TLS layer we are its
-only writer, so we always write past the gathering (facts R12), and what it has encrypted goes to the link of the TCP
-transport below: ``transport.write`` of that is ours, on this one instance, so that nothing of TLS overtakes anything
-else of TLS, whoever wrote. Then ``write`` knows as exactly as on TCP whether the kernel has it all. What can be seen is
-what the link below sees.
+only writer, so we always write past the gathering (facts R12). When user space is empty for the first time after that
+we take over the TCP transport below: its ``write`` is ours then, on this one instance, and goes to the link of that
+transport, so that nothing of TLS overtakes anything else of TLS, whoever wrote; ``write`` then knows as exactly as on
+TCP whether the kernel has it all. A link that is never written to takes nothing over. What can be seen is what the link
+below sees.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class TlsLink(OpaqueLink):
     """
 
     __slots__ = (
-        "_below", "_gathered", "_lost_below", "_passing", "_raw", "_raw_reason", "_sent", "_sole", "_write", "socket",
+        "_below", "_direct", "_gathered", "_lost_below", "_passing", "_raw", "_raw_reason", "_sent", "_write", "socket",
     )  # fmt: skip
 
     _lost_below: Callable[[Failure], None]
@@ -58,20 +59,17 @@ class TlsLink(OpaqueLink):
         self._passing = False  # the link below is at work: what it writes is for the transport
         self._below: Link | None = None
         self.socket: socket.socket | None = None
-        self._sole = self.exact = False
+        self._direct = False  # the transport below is taken over
         if isinstance(raw, tcp.Connection) and not raw.TLS:
             self._below = raw.heartbeat_link() if ILinkSource.providedBy(raw) else TcpLink(raw, turns)
             self.socket = raw.socket
             self._lost_below = raw.connectionLost
             raw.connectionLost = self._lost  # type: ignore[method-assign]  # as of a TcpLink, which is told then
-            if transport.wrappedProtocol is protocol:
-                self._sole = self.exact = True
-                self._write = raw.write
-                raw.write = self._send  # type: ignore[method-assign]  # on this one instance only, until it ends
+            self.exact = transport.wrappedProtocol is protocol
 
     def write(self, data: bytes) -> bool:
         """Encrypt and send at once, where we are the only writer. Before the handshake is done nothing is sent."""
-        if not self._sole:
+        if not self.exact:
             self.transport.write(data)
             return False
         self._sent = False
@@ -104,17 +102,28 @@ class TlsLink(OpaqueLink):
     def drained(self, callback: Callable[[], None]) -> None:
         """The link below knows when user space is empty. Before, the TLS layer may gather small writes for a turn."""
         raw, below = self._raw, self._below
-        if self._sole and below is not None:
+        if self._direct and below is not None:
             below.drained(callback)
+        elif self.exact and raw.producer is None:
+            tell_when_empty(raw, lambda: self._take_over(callback), self._turns)
         elif below is not None:
             self._turns.after_two(lambda: tell_when_empty(raw, callback, self._turns))
         else:
             self._turns.after_two(callback)
 
+    def _take_over(self, callback: Callable[[], None]) -> None:
+        """User space is empty: nothing can be overtaken by what we send from here on."""
+        raw = self._raw
+        if not self._direct and raw.connected and self._raw_reason is None:
+            self._direct = True
+            self._write = raw.write
+            raw.write = self._send  # on this one instance only, until it ends
+        callback()
+
     def close(self) -> None:
         """TLS's own farewell, and FIN behind it: the peer's farewell need not be awaited (RFC 8446 §6.1)."""
         self.transport.loseConnection()
-        if self._sole:
+        if self.exact:
             self._raw.loseConnection()
 
     def look(self, now: float) -> Evidence:
@@ -131,9 +140,9 @@ class TlsLink(OpaqueLink):
 
     def _lost(self, reason: Failure) -> None:
         """In the place of the raw transport's own ``connectionLost``: its descriptor is still open."""
-        if self._sole:
+        if self._direct:
             del self._raw.write
-            self._sole = False
+            self._direct = False
         handle = self.transport.getHandle()
         if handle is not None and handle.get_shutdown() & SSL.RECEIVED_SHUTDOWN:
             # Who has said TLS's own farewell has closed: a RST after that only answers ours.

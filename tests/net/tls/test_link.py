@@ -70,6 +70,7 @@ class TlsLinkCase(LinkCase):
     def carry(self) -> None:
         """Everything that the kernel took reaches the server, and its answers us."""
         while self.sock.sent or self.wire.value():
+            self.flush(self.raw)
             sent, self.sock.sent = self.sock.sent, b""
             if sent:
                 self.server.dataReceived(sent)
@@ -80,9 +81,17 @@ class TlsLinkCase(LinkCase):
         self.reactor.advance(0)
 
     def shaken(self) -> TlsLink:
-        """Connected and shaken."""
+        """Connected and shaken; what was written first has reached the kernel, and the transport is taken over."""
         link = self.start()
+        self.flush(self.raw)
         self.carry()
+        self.assertNotIn("write", vars(self.raw))
+        self.assertFalse(link.write(b"first"))
+        link.drained(lambda: None)
+        self.flush(self.raw)
+        self.carry()
+        self.assertEqual(self.reader.read, b"first")
+        self.reader.read = b""
         return link
 
 
@@ -103,9 +112,42 @@ class WriteTests(TlsLinkCase):
         """... is not: it waits for the handshake, and is then the first."""
         link = self.start()
         self.assertFalse(link.write(PING))
+        told: list[str] = []
+        link.drained(lambda: told.append("empty"))
+        self.flush(self.raw)
+        self.carry()
+        self.flush(self.raw)
+        self.carry()
+        self.assertEqual((self.reader.read, told), (PING, ["empty"]))
+        self.assertTrue(link.write(PING))
+
+    def test_only_looking(self) -> None:
+        """A link that is never written to takes nothing over: its protocol writes for itself."""
+        link = self.start()
+        self.flush(self.raw)
+        self.carry()
+        self.assertIsNotNone(link.look(1.0))
+        self.tls.write(PING)
+        self.reactor.advance(0)
+        self.flush(self.raw)
         self.carry()
         self.assertEqual(self.reader.read, PING)
-        self.assertTrue(link.write(PING))
+        self.assertNotIn("write", vars(self.raw))
+
+    def test_a_producer_of_somebody_else(self) -> None:
+        """Whoever has a producer on the transport below is not disturbed: hand-over is guessed."""
+        link = self.start()
+        self.flush(self.raw)
+        self.carry()
+        self.raw.producer = object()
+        self.assertFalse(link.write(PING))
+        told: list[str] = []
+        link.drained(lambda: told.append("empty"))
+        for _ in range(6):
+            self.reactor.advance(0)
+        self.assertEqual(told, ["empty"])
+        self.assertNotIn("write", vars(self.raw))
+        self.raw.producer = None
 
     def test_a_full_buffer(self) -> None:
         """What the kernel does not take waits in user space, what comes then waits behind it, and all is told once."""
