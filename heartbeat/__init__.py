@@ -8,6 +8,7 @@ from __future__ import annotations
 from heartbeat.config import HeartbeatConfig, KernelOptions
 from heartbeat.errors import (
     AlreadyExpired,
+    BadCertificate,
     BudgetExpired,
     ConfigError,
     DeadlineExpired,
@@ -38,6 +39,7 @@ from heartbeat.liveness.events import (
     Stuck,
     Suspect,
     Synced,
+    Unpinned,
 )
 from heartbeat.liveness.evidence import Ending, Evidence, TcpInfo
 from heartbeat.liveness.liveness import Liveness
@@ -55,6 +57,7 @@ __all__ = [
     "Alive",
     "AlreadyExpired",
     "Attention",
+    "BadCertificate",
     "Beats",
     "BudgetExpired",
     "ConfigError",
@@ -96,5 +99,6 @@ __all__ = [
     "Synced",
     "TcpInfo",
     "TermsRefused",
+    "Unpinned",
     "__version__",
 ]

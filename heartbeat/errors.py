@@ -5,6 +5,8 @@
     HeartbeatError
     ├── ConfigError (a ValueError)      an option, a key or an argument of yours; names it and the value
     │   └── MissingExtra                a feature whose optional package is not installed; names the extra
+    ├── BadCertificate                  a certificate, key or list of authorities that cannot be used; names it
+    │   └── CertificateNotReady         ... because its provider has not given it yet
     ├── PeerUnresponsive                the verdict: the peer is dead; has a cause and the evidence
     ├── PeerViolation                   the peer broke the wire protocol; has the BYE code to answer with
     ├── PeerRefused                     the gate never opened: refused by the peer, or by us
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlreadyExpired",
+    "BadCertificate",
     "BudgetExpired",
+    "CertificateNotReady",
     "ConfigError",
     "DeadlineExpired",
     "HeartbeatError",
@@ -74,6 +78,29 @@ class MissingExtra(ConfigError):
 
     def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str]]:
         return type(self), (self.name, self.extra)
+
+
+class BadCertificate(HeartbeatError):
+    """A certificate, its key or a list of authorities cannot be used. No part of a key is ever shown.
+
+    :ivar part: which of them, as its user knows it: a path, say
+    :ivar trouble: what is wrong with it
+    """
+
+    def __init__(self, part: str, trouble: str) -> None:
+        super().__init__(part, trouble)
+        self.part = part
+        self.trouble = trouble
+
+    def __str__(self) -> str:
+        return f"{self.part} {self.trouble}"
+
+
+class CertificateNotReady(BadCertificate):
+    """... because its provider has not given it yet."""
+
+    def __init__(self, part: str = "the certificate", trouble: str = "is not loaded yet") -> None:
+        super().__init__(part, trouble)
 
 
 class PeerUnresponsive(HeartbeatError):

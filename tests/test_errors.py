@@ -14,6 +14,8 @@ EXAMPLES: tuple[errors.HeartbeatError, ...] = (
     errors.HeartbeatError("something"),
     errors.ConfigError("interval", "must be a number of seconds, not 'x'"),
     errors.MissingExtra("--web", "prometheus"),
+    errors.BadCertificate("--tls-cert a.pem", "has expired on 2020-01-01"),
+    errors.CertificateNotReady(),
     errors.PeerUnresponsive("path_dead", Evidence(3.0, unread=0)),
     errors.PeerViolation("unknown magic"),
     errors.PeerViolation("calm down", 9),

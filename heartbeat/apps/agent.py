@@ -23,10 +23,19 @@ from heartbeat.apps.peerlog import PeerLog
 from heartbeat.apps.progress import ProgressFile
 from heartbeat.apps.reload import Reload
 from heartbeat.apps.stopping import unless_hurried
+from heartbeat.apps.tlsoptions import (
+    agent_certificates,
+    agent_pins,
+    agent_tls_settings,
+    check_agent_tls,
+    tls_servers,
+)
 from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import ConfigError
 from heartbeat.keys import Keys
 from heartbeat.net import HeartbeatClientService
+from heartbeat.net.tls.certificates import Minimum
+from heartbeat.net.tls.pins import Policy
 
 __all__ = ["Agent", "AgentSettings", "Options", "makeService"]
 
@@ -36,6 +45,13 @@ class AgentSettings:
     """What the agent was told, checked; one field for each option."""
 
     connect: tuple[str, ...]
+    connect_tls: tuple[str, ...]
+    tls_ca: str | None
+    tls_cert: str | None
+    tls_key: str | None
+    tls_minimum: Minimum
+    pin: tuple[str, ...]
+    on_pin_mismatch: Policy
     id: str
     services: tuple[str, ...]
     meta: Mapping[str, str]
@@ -71,6 +87,7 @@ TABLE: Final = (
         default=(),
         doc="A server; more than one is a list to fail over between",
     ),
+    *agent_tls_settings(),
     Setting(
         name="id",
         kind=Text("NAME", peer_id),
@@ -125,8 +142,9 @@ def agent_settings(gathered: Gathered) -> AgentSettings:
     """The settings, if they fit together. Raises ConfigError that names the option or the key."""
     values: dict[str, Any] = {**gathered.values, **agent_keys(gathered)}
     settings = AgentSettings(**values)
-    if not settings.connect:
+    if not settings.connect and not settings.connect_tls:
         raise ConfigError("--connect", "at least one server is needed: HOST:PORT")
+    check_agent_tls(settings, gathered.names)
     try:
         settings.heartbeat  # noqa: B018  # built to be checked
     except ConfigError as error:
@@ -159,6 +177,7 @@ class Agent(MultiService):
     :param levels: of the log, for SIGHUP
     :ivar state: what it tells of this host
     :ivar client: keeps the connection
+    :ivar certificates: its own, if it has any, and whom it trusts; None without TLS
     """
 
     def __init__(
@@ -170,27 +189,42 @@ class Agent(MultiService):
         self.peer_log = PeerLog(reactor)
         self.state = HostState()
         self.state.report()  # what cannot be measured here is found out now, not at the first SYNC
+        self.certificates = agent_certificates(settings, reactor)
+        self._secure = tls_servers(settings, self.certificates, reactor)
+        if self.certificates is not None:
+            self.state.cert_expires = self.certificates.expires_in
+            self.certificates.setServiceParent(self)  # type: ignore[no-untyped-call]  # Twisted's
         self.client = Client(
-            settings.connect,
+            [*settings.connect, *self._secure],
             settings.heartbeat,
             self.peer_log,
             reactor=reactor,
             state=self.state,
+            pins=agent_pins(settings),
             given_up=lambda: stop_reactor(reactor, f"{Options.command}: superseded: is {settings.id!r} used twice?"),
         )
-        self.apply(settings)
+        self._use(settings)
         for part in (self.client, Reload(reactor, TABLE, settings, read, self.apply)):
             part.setServiceParent(self)  # type: ignore[no-untyped-call]  # Twisted's
 
     def apply(self, settings: AgentSettings) -> None:
-        """Put into effect what may change in a running agent: what it tells of its host, and the keys of its next
-        connection."""
+        """Put into effect what may change in a running agent: what it tells of its host, certificates and pins, and the
+        keys of its next connection."""
+        if self.certificates is not None:
+            agent_certificates(settings, self._reactor, self.certificates)
+        pins = agent_pins(settings)
+        connectors = self.client.connectors
+        connectors.pins = pins
+        connectors.config = replace(connectors.config, keys=settings.shared_key)
+        for server in self._secure:
+            server.check.pins = pins
+        self._use(settings)
+
+    def _use(self, settings: AgentSettings) -> None:
         path = settings.progress_file
         progress = self.state.progress
         if path is None or progress is None or progress.path != path:
             progress = None if path is None else ProgressFile(path)
-        connectors = self.client.connectors
-        connectors.config = replace(connectors.config, keys=settings.shared_key)
         self.state.renew(settings.services, settings.meta, progress)
         self._levels.use(settings.log_level)
 

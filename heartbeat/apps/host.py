@@ -72,6 +72,7 @@ class HostState:
     :ivar services: names of what runs here
     :ivar meta: free text by name
     :ivar progress: where to look for the progress of its work, if anywhere
+    :ivar cert_expires: says in how many seconds its certificate expires, None if it has none
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class HostState:
         self.services = services
         self.meta: Mapping[str, str] = {} if meta is None else meta
         self.progress = progress
+        self.cert_expires: Callable[[], int | None] = lambda: None
         self._load = host_load() if load is None else load
         self._uptime = host_uptime() if uptime is None else uptime
         self._seconds = seconds
@@ -117,4 +119,5 @@ class HostState:
             services=self.services,
             meta=self.meta,
             progress=None if progress is None else progress.done,
+            cert_expires=self.cert_expires(),
         )

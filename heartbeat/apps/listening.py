@@ -40,7 +40,9 @@ class Listening(Service):
     :param kind: what it listens for, ``heartbeat`` or ``web``: the first word of the line that says so
     :param name: how the option and its value are called when it cannot
     :param text: the endpoint string
+    :param tls: TLS is around it
     :ivar port: what listens, None while nothing does
+    :ivar tls: its connections are TLS
     """
 
     def __init__(
@@ -52,10 +54,12 @@ class Listening(Service):
         kind: str,
         name: str,
         text: str,
+        tls: bool = False,
     ) -> None:
         self.port: IListeningPort | None = None
         self.kind = kind
         self.text = text
+        self.tls = tls or text.startswith(TLS_PREFIXES)
         self._name = name
         self._reactor = reactor
         self._endpoint = endpoint
@@ -92,7 +96,7 @@ class Listening(Service):
         assert self.port is not None
         address = self.port.getHost()
         where = told(address)
-        if isinstance(address, UNIXAddress):
+        if isinstance(address, UNIXAddress) and not self.tls:
             return f"listening {self.kind} unix {where}"
         if self.kind == "web":
             return f"listening web http{'s' if self.tls else ''}://{where}/"
@@ -101,12 +105,7 @@ class Listening(Service):
     @property
     def plain(self) -> bool:
         """A client needs nothing but the address: no TLS, and no balancer in between."""
-        return not self.text.startswith((*TLS_PREFIXES, "haproxy:"))
-
-    @property
-    def tls(self) -> bool:
-        """Its connections are TLS."""
-        return self.text.startswith(TLS_PREFIXES)
+        return not self.tls and not self.text.startswith("haproxy:")
 
     def _listens(self, port: Any) -> Any:
         if not IListeningPort.providedBy(port):

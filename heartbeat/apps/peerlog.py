@@ -10,7 +10,20 @@ from zope.interface import implementer
 
 from heartbeat.apps.throttle import Throttle
 from heartbeat.interfaces import HeartbeatListener, IHeartbeatListener
-from heartbeat.liveness.events import Alive, Dead, Event, Explained, Left, Refused, Spared, Stuck, Suspect, Synced
+from heartbeat.liveness.causes import CONNECT_REASONS
+from heartbeat.liveness.events import (
+    Alive,
+    Dead,
+    Event,
+    Explained,
+    Left,
+    Refused,
+    Spared,
+    Stuck,
+    Suspect,
+    Synced,
+    Unpinned,
+)
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -61,6 +74,10 @@ class PeerLog(HeartbeatListener):
             case Explained(cause=cause, was=was):
                 text = "{peer} is back, and was lost by {reason}, which we called {was}"
                 self._write(_INFO, cause, text, peer, reason=cause, was=was)
+            case Unpinned(found=found, policy=policy):
+                text = "{peer} has a key that is not pinned, {found}: somebody may sit in between ({policy})"
+                fields = {"reason": "tls_pin", "phase": "handshake", "found": found, "policy": policy}
+                self._write(_WARN, "tls_pin", text, peer, **fields)
             case Synced():
                 self._write(_DEBUG, "synced", "{peer} sent a new account of itself", peer)
             case _:
@@ -79,9 +96,14 @@ class PeerLog(HeartbeatListener):
 
     def refused(self, peer: Peer, event: Refused) -> None:
         """Say why it did not come in."""
-        text = "{peer} was refused: {reason} {detail}" if event.reason else "{peer} was refused: {reason}"
-        detail = event.reason or None
-        self._write(_INFO, event.cause, text, peer, reason=event.cause, phase="handshake", detail=detail)
+        seen = None if event.evidence is None else event.evidence.error
+        detail = event.reason or seen or None
+        if event.cause in CONNECT_REASONS:
+            phase, text = "connect", "{peer} cannot be reached: {reason}"
+        else:
+            phase, text = "handshake", "{peer} was refused: {reason}"
+        text = f"{text} {{detail}}" if detail else text
+        self._write(_INFO, event.cause, text, peer, reason=event.cause, phase=phase, detail=detail)
 
     def stop(self) -> None:
         """Write the sums of all open windows, and stop waiting for them."""

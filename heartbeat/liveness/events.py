@@ -25,6 +25,7 @@ __all__ = [
     "Stuck",
     "Suspect",
     "Synced",
+    "Unpinned",
 ]
 
 
@@ -140,6 +141,18 @@ class Synced(Event):
     """The peer's report of itself is new: its first SYNC, or one whose services, meta or progress state changed."""
 
     report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Unpinned(Event):
+    """The key of the peer's certificate is not pinned, and our policy lets it go on: somebody may sit in between.
+
+    :ivar found: ``sha256/BASE64`` of its key, or that there is none
+    :ivar policy: ``alarm`` or ``degrade``
+    """
+
+    found: str
+    policy: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,10 @@ class Ending:
     :ivar how: ``eof`` (a clean FIN), ``reset`` (RST), ``error`` (anything else that the kernel said),
         ``aborted`` (we did it)
     :ivar evidence: taken before the descriptor was closed, where that is possible
+    :ivar refused: the reason and the detail, where the transport itself says why no connection came about (TLS does);
+        of no account once the gate was open
     """
 
     how: Literal["eof", "reset", "error", "aborted"]
     evidence: Evidence | None = None
+    refused: tuple[str, str] | None = None

@@ -291,7 +291,8 @@ class Liveness:
             self.leave("aborted", now)
             return
         seen = ending.evidence
-        cause, detail = name_ending(ending, None if self.suspicion is None else self.suspicion.half_time)
+        known = ending.refused if self.state is State.CONNECTING else None
+        cause, detail = known or name_ending(ending, None if self.suspicion is None else self.suspicion.half_time)
         self.condemn(cause, now, seen if seen is None or seen.detail is not None else replace(seen, detail=detail))
 
     def events(self) -> tuple[Event, ...]:

@@ -31,6 +31,10 @@ class Clocks(Protocol):
         """Seconds since the epoch."""
 
 
+# A moment that is told in whole seconds, again and again, is the same.
+SAME_MOMENT: Final = 2.0
+# What two sums of floats may differ by.
+ROUNDING: Final = 1e-3
 NOTHING_MOVES: Final = MOVING.pack(0.0, 0)
 # What brought a peer without a recorder into its state; it was always well.
 BEGINNINGS: Final = {State.CONNECTING: Kind.CONNECTED, State.ALIVE: Kind.OPENED, State.LEFT: Kind.LEFT}
@@ -48,6 +52,7 @@ class Peer:
     :ivar identity: what it has proved: its id, ``*`` for a member (a shared key that is nobody's own), None for nothing
     :ivar instance: of its process, new at every start; None if it did not say
     :ivar bare: it sent no HELLO
+    :ivar cert_ends: when its certificate expires, monotonic seconds; None where it has none
     :ivar moving: its last load and uptime, packed by :data:`.report.MOVING`; a usual SYNC writes it directly
     :ivar svc_hash: the digest of its services, as it last sent it (16 bytes, or empty)
     :ivar options: what became of each kernel option that was asked for; peers of the same fate share it
@@ -60,6 +65,7 @@ class Peer:
         "_told",
         "address",
         "bare",
+        "cert_ends",
         "id",
         "identity",
         "instance",
@@ -84,6 +90,7 @@ class Peer:
         self.identity: str | None = None
         self.instance: str | None = None
         self.bare = False
+        self.cert_ends: float | None = None
         self._told = EMPTY_REPORT
         self.moving = NOTHING_MOVES
         self.svc_hash = b""
@@ -143,12 +150,21 @@ class Peer:
     def report(self) -> Report:
         """Its last account of itself."""
         load, uptime = MOVING.unpack(self.moving)
-        return self._told._replace(load=load, uptime=uptime)
+        return self._told._replace(load=load, uptime=uptime, cert_expires=self.cert_expires)
 
     @report.setter
     def report(self, report: Report) -> None:
         self.moving = MOVING.pack(report.load, report.uptime)
-        self._told = lasting(report)
+        if report.cert_expires is not None:
+            ends = self._clocks.seconds() + report.cert_expires
+            if self.cert_ends is None or abs(ends - self.cert_ends) > SAME_MOMENT:
+                self.cert_ends = ends
+        self._told = lasting(report._replace(cert_expires=None))
+
+    @property
+    def cert_expires(self) -> int | None:
+        """Whole seconds until its certificate expires, as of now; negative if it has; None where it has none."""
+        return None if self.cert_ends is None else math.ceil(self.cert_ends - self._clocks.seconds() - ROUNDING)
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -216,7 +232,7 @@ class Peer:
             "load": round(load, 4),  # it crosses the wire in single precision
             "uptime_s": uptime,
             "meta": dict(report.meta),
-            "cert_expires_s": report.cert_expires,
+            "cert_expires_s": self.cert_expires,
             "bare": self.bare,
             "layers": self.layers.as_json(),
         }

@@ -21,6 +21,7 @@ from heartbeat.net.backoff import CALM_DOWN, RARELY, reconnect_after
 from heartbeat.net.endpoints import client_endpoint
 from heartbeat.net.gate import Connectors, GatedEndpoint
 from heartbeat.net.heartbeat import Heartbeat
+from heartbeat.net.tls.pins import Pins
 
 __all__ = ["HeartbeatClientService"]
 
@@ -60,6 +61,7 @@ class HeartbeatClientService(ClientService):
     :param reactor: None: the installed one
     :param seconds: the monotonic clock; None: ``heartbeat.net.clocks`` chooses
     :param state: an IStateSource; None: services and meta of the configuration
+    :param pins: keys that the certificate of each server may have; None: any that the endpoint lets pass
     :raises ConfigError: a server that is neither
 
     :ivar heartbeat: the handle of the open connection; None while there is none
@@ -76,14 +78,16 @@ class HeartbeatClientService(ClientService):
         reactor: Any = None,
         seconds: Callable[[], float] | None = None,
         state: IStateSource | None = None,
+        pins: Pins | None = None,
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor
         if not servers or isinstance(servers, (str, bytes)):
             raise ConfigError("servers", f"must be a list of at least one server, not {servers!r}")
         self._reactor: Any = reactor
-        self.connectors = Connectors(config, listener, reactor=reactor, seconds=seconds, state=state)
-        self._endpoint = GatedEndpoint([_endpoint(reactor, one) for one in servers], self.connectors)
+        self.connectors = Connectors(config, listener, reactor=reactor, seconds=seconds, state=state, pins=pins)
+        endpoints = [_endpoint(reactor, one) for one in servers]
+        self._endpoint = GatedEndpoint(endpoints, self.connectors, [str(one) for one in servers])
         super().__init__(self._endpoint, _Faces(self), retryPolicy=self._retry, clock=reactor)
 
     def when_alive(self) -> Deferred[Heartbeat]:

@@ -9,7 +9,6 @@ from typing import Any, Final, Literal
 from twisted.internet.abstract import isIPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString
-from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import (
     IAddress,
     IListeningPort,
@@ -25,11 +24,12 @@ from zope.interface import implementer
 from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import ConfigError
 from heartbeat.interfaces import IStateSource
-from heartbeat.net.gate import Connectors
+from heartbeat.net.gate import Connectors, too_late
+from heartbeat.net.tls.pins import Pins
 from heartbeat.net.wrapper import WrappedProtocol, WrappingFactory, check_mode, heartbeat_factory
 from heartbeat.wire.frames import without_controls
 
-__all__ = ["client_endpoint", "heartbeat_client", "heartbeat_server"]
+__all__ = ["client_endpoint", "heartbeat_client", "heartbeat_server", "host_and_port"]
 
 _HOST_PORT: Final = re.compile(r"(?:\[(?P<v6>[^\[\]]*)\]|(?P<host>[^\s\x00-\x1f\x7f:\[\]/\\=]+)):(?P<port>[0-9]+)\Z")
 MOST_PORT: Final = 65_535
@@ -42,20 +42,31 @@ def client_endpoint(reactor: Any, text: str) -> IStreamClientEndpoint:
 
     :raises ConfigError: names the text
     """
-    match = _HOST_PORT.match(text)
-    if match is not None:
-        port = int(match["port"]) if len(match["port"]) <= PORT_DIGITS else 0
-        if not 0 < port <= MOST_PORT:
-            raise ConfigError("server", f"the port of {text!r:.80} must be from 1 to {MOST_PORT}")
-        if match["v6"] is not None and not isIPv6Address(match["v6"]):
-            raise ConfigError("server", f"in the brackets of {text!r:.80} stands no IPv6 address")
-        return HostnameEndpoint(reactor, match["v6"] or match["host"], port)
+    place = host_and_port(text)
+    if place is not None:
+        return HostnameEndpoint(reactor, *place)
     try:
         endpoint: IStreamClientEndpoint = clientFromString(reactor, text)
     except Exception as error:  # parsers of endpoint strings, plugins among them, raise what they like
         why = without_controls(str(error))
         raise ConfigError("server", f"{text!r:.80} is no HOST:PORT and no endpoint: {why:.200}") from error
     return endpoint
+
+
+def host_and_port(text: str) -> tuple[str, int] | None:
+    """The two parts of ``HOST:PORT`` or ``[V6]:PORT``; None: it is neither.
+
+    :raises ConfigError: names the text, which looks like one of them
+    """
+    match = _HOST_PORT.match(text)
+    if match is None:
+        return None
+    port = int(match["port"]) if len(match["port"]) <= PORT_DIGITS else 0
+    if not 0 < port <= MOST_PORT:
+        raise ConfigError("server", f"the port of {text!r:.80} must be from 1 to {MOST_PORT}")
+    if match["v6"] is not None and not isIPv6Address(match["v6"]):
+        raise ConfigError("server", f"in the brackets of {text!r:.80} stands no IPv6 address")
+    return match["v6"] or match["host"], port
 
 
 @implementer(IStreamServerEndpoint)
@@ -100,8 +111,12 @@ class WrappingClientEndpoint:
 
         ours = WrappedProtocol(connectors, factory.buildProtocol, tell)
         connecting: Deferred[Any] = self._endpoint.connect(_Single(ours, factory))
-        connecting.addTimeout(connectors.config.handshake_timeout, connectors.reactor, _too_late)
-        await connecting
+        connecting.addTimeout(connectors.config.handshake_timeout, connectors.reactor, too_late)
+        try:
+            await connecting
+        except Exception as error:
+            connectors.unreachable(str(self._endpoint), error)
+            raise
         try:
             return await opened
         except CancelledError:
@@ -128,10 +143,6 @@ class _Single(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> WrappedProtocol:
         return self._protocol
-
-
-def _too_late(_: object, seconds: float) -> Any:
-    raise ConnectTimeout(string=f"not connected within {seconds:g} s")
 
 
 def heartbeat_server(
@@ -178,6 +189,7 @@ def heartbeat_client(
     reactor: Any = None,
     seconds: Callable[[], float] | None = None,
     state: IStateSource | None = None,
+    pins: Pins | None = None,
 ) -> IStreamClientEndpoint:
     """An endpoint whose connections run under a heartbeat; ``connect(factory)`` gives the factory's own protocol.
 
@@ -190,5 +202,10 @@ def heartbeat_client(
     :param reactor: None: the installed one
     :param seconds: the monotonic clock; None: ``heartbeat.net.clocks`` chooses
     :param state: an IStateSource; None: services and meta of the configuration
+    :param pins: keys that the server's certificate may have; None: any that the endpoint lets pass
+    :raises ConfigError: ``pins`` with the policy ``degrade``: without its data the application has no connection
     """
-    return WrappingClientEndpoint(endpoint, Connectors(config, listener, reactor=reactor, seconds=seconds, state=state))
+    if pins is not None and pins.policy == "degrade":
+        raise ConfigError("on_pin_mismatch", "must be refuse or alarm where a connection carries an application")
+    connectors = Connectors(config, listener, reactor=reactor, seconds=seconds, state=state, pins=pins)
+    return WrappingClientEndpoint(endpoint, connectors)

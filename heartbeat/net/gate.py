@@ -11,48 +11,89 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IStreamClientEndpoint, ITransport
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from heartbeat.errors import HeartbeatError, NotConnected
+from heartbeat.errors import CertificateNotReady, HeartbeatError, NotConnected, PeerRefused, PeerUnresponsive
+from heartbeat.liveness.beats import Beats
+from heartbeat.liveness.events import Unpinned
+from heartbeat.liveness.evidence import Evidence
+from heartbeat.liveness.peer import Peer
 from heartbeat.liveness.states import State
 from heartbeat.net.backoff import SUPERSEDED
+from heartbeat.net.causes import name_connect, tls_text
+from heartbeat.net.listening import tell
 from heartbeat.net.protocol import HeartbeatFactory, HeartbeatProtocol
+from heartbeat.net.reasons import PeerLeft
+from heartbeat.net.tls.handshake import unpinned
+from heartbeat.session.parting import Parting
 from heartbeat.session.past import explained, remembered
 
 if TYPE_CHECKING:
     from heartbeat.net.driver import Driver
     from heartbeat.net.heartbeat import Heartbeat
+    from heartbeat.net.tls.pins import Pins
     from heartbeat.session.past import Past
     from heartbeat.wire.frames import Bye
 
-__all__ = ["BoundedTransport", "Connectors", "GatedEndpoint"]
+__all__ = ["BoundedTransport", "Connectors", "GatedEndpoint", "too_late"]
 
 log = Logger()
+
+
+def too_late(result: Any, seconds: float) -> Any:
+    """What a connect fails with that was not done in time, whatever its endpoint makes of being cancelled."""
+    if isinstance(result, Failure) and result.check(CertificateNotReady):
+        return result
+    raise ConnectTimeout(string=f"not connected within {seconds:g} s")
 
 
 class Connectors(HeartbeatFactory):
     """The connecting side: its sessions speak first.
 
+    :ivar pins: keys that the certificate of a server may have; None: any. May be changed, for new connections
     :ivar farewell: the BYE that the connection which ended last has heard, None if none
     """
 
     connector = True
+    pins: Pins | None = None
     farewell: Bye | None = None
     _token: str | None = None
     _past: Past | None = None
 
+    def __init__(self, *args: Any, pins: Pins | None = None, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.pins = pins
+        self._unpinned: dict[Driver, Unpinned] = {}
+
     def ready(self, driver: Driver) -> None:
-        """The transport is ready: say HELLO."""
-        now = self.wheel.seconds()
-        driver.session.start(now, self._token, None if self._past is None else self._past.as_last())
+        """The transport is ready: say HELLO, if the server's key is one that is pinned or the policy lets it go on."""
+        now, session = self.wheel.seconds(), driver.session
+        token, past = self._token, self._past
+        found = None if self.pins is None else unpinned(driver.link.transport, self.pins)
+        if found is not None and self.pins is not None:
+            if self.pins.policy == "refuse":
+                text = f"the key of the certificate is not pinned: {found}"
+                session.refuse("tls_pin", text, now, Evidence(now, error=text, detail="key"))
+            else:
+                self._unpinned[driver] = Unpinned(now, found, self.pins.policy)
+            if self.pins.policy == "degrade":  # neither our state nor what opens our session, before a key is confirmed
+                session.syncs.withhold()
+                token = past = None
+        if session.parting is Parting.STAY:
+            session.start(now, token, None if past is None else past.as_last())
         driver.attend(now)
 
     def opened(self, driver: Driver, now: float) -> None:
         """A gate opened: the same server, back at once or as another process, says why it was lost before."""
         super().opened(driver, now)
+        if (alarm := self._unpinned.get(driver)) is not None:
+            driver.session.liveness.note(alarm)
         past, self._past = self._past, None
         if past is not None and past.peer == driver.session.peer.id:
             event = explained(past, driver.session, None, now)
@@ -65,7 +106,25 @@ class Connectors(HeartbeatFactory):
             self._past = remembered(driver.session)
         self.farewell = driver.session.farewell
         self._token = driver.session.token or self._token
+        self._unpinned.pop(driver, None)
         super().ended(driver, now)
+
+    def unreachable(self, server: str, failed: BaseException) -> None:
+        """No connection to ``server`` came about: tell the listener why, as of a peer that was refused.
+
+        What failed behind the connect was told when it happened, and what a caller gave up is no failure.
+        """
+        told = (PeerRefused, PeerUnresponsive, PeerLeft, CancelledError, ConnectingCancelledError)
+        if self.listener is None or isinstance(failed, told):
+            return
+        wheel, config = self.wheel, self.config
+        now = wheel.seconds()
+        cause, detail = name_connect(failed)
+        beats = Beats(config.detect, wheel.attention, now, interval=config.interval, draw=wheel.clocks.draw, gated=True)
+        peer = Peer(beats, wheel.clocks, id=f"~{server}", address=server)
+        beats.liveness.condemn(cause, now, Evidence(now, error=tls_text(failed), detail=detail))
+        for event in beats.events():
+            tell(self.listener, peer, event, False)
 
 
 class _Single(Factory):
@@ -124,10 +183,17 @@ class GatedEndpoint:
 
     :param endpoints: of the servers
     :param connectors: makes the connections
+    :param names: how they are called when one of them cannot be reached; None: as they call themselves
     """
 
-    def __init__(self, endpoints: Sequence[IStreamClientEndpoint], connectors: Connectors) -> None:
+    def __init__(
+        self,
+        endpoints: Sequence[IStreamClientEndpoint],
+        connectors: Connectors,
+        names: Sequence[str] | None = None,
+    ) -> None:
         self._endpoints = list(endpoints)
+        self._names = [str(one) for one in endpoints] if names is None else list(names)
         self._connectors = connectors
         self._first = 0
         self.byes: list[Bye | None] = []
@@ -165,7 +231,8 @@ class GatedEndpoint:
                 if not wanted():
                     raise CancelledError from error
                 self.byes.append(self._refusal())
-                log.debug("{server}: {error}", server=self._endpoints[index], error=str(error))
+                log.debug("{server}: {error}", server=self._names[index], error=str(error))
+                self._connectors.unreachable(self._names[index], error)
                 failed = error
                 continue
             self._first = (index + 1) % count
@@ -182,7 +249,7 @@ class GatedEndpoint:
         inner = HeartbeatProtocol(self._connectors)
         connectors = self._connectors
         connecting: Deferred[Any] = endpoint.connect(_Single(inner))
-        await connecting.addTimeout(connectors.config.handshake_timeout, connectors.reactor)
+        await connecting.addTimeout(connectors.config.handshake_timeout, connectors.reactor, too_late)
         try:
             await inner.heartbeat.when_alive()
         except CancelledError:

@@ -8,11 +8,11 @@ else is opaque: written to, and not seen into.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet import endpoints, error, tcp
 from twisted.internet.interfaces import IPullProducer
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import Interface, implementer
 
@@ -33,7 +33,7 @@ PASSES_ON: Final[tuple[type, ...]] = tuple(
     kind for kind in (getattr(endpoints, "_WrappingProtocol", None),) if kind is not None
 )
 
-__all__ = ["GONE", "ILinkSource", "Link", "OpaqueLink", "TcpLink", "TlsLink", "link_for"]
+__all__ = ["GONE", "ILinkSource", "Link", "OpaqueLink", "TcpLink", "link_for", "tell_when_empty"]
 
 
 class Link(Protocol):
@@ -218,7 +218,7 @@ class TcpLink(OpaqueLink):
             self._turns.after_two(callback)
             return
         self._queued = True
-        _tell_when_empty(self.transport, lambda: self._emptied(callback), self._turns)
+        tell_when_empty(self.transport, lambda: self._emptied(callback), self._turns)
 
     def _emptied(self, callback: Callable[[], None]) -> None:
         self._queued = False
@@ -243,61 +243,6 @@ class TcpLink(OpaqueLink):
     def ending(self, reason: Failure, now: float) -> Ending:
         """FIN, RST or something else, as far as the kernel proves it."""
         return told(super().ending(reason, now).how, self._ended, self._errno, now)
-
-
-class TlsLink(OpaqueLink):
-    """TLS made by an endpoint: written to through the TLS layer, seen into through the socket below it."""
-
-    __slots__ = ("_ended", "_how", "_raw", "socket")
-
-    def __init__(self, transport: TLSMemoryBIOProtocol, turns: Turns) -> None:
-        super().__init__(transport, turns)
-        raw: Any = transport.transport
-        self._raw = raw
-        self.socket: socket.socket | None = None
-        self._ended: Evidence | None = None
-        self._how: Literal["eof", "error"] = "error"
-        if isinstance(raw, tcp.Connection):
-            self.socket = raw.socket
-            raw.connectionLost = self._lost  # type: ignore[method-assign]  # as of a TcpLink; nothing is written by it
-
-    def drained(self, callback: Callable[[], None]) -> None:
-        """The TLS layer gathers small writes for a turn; after that, the raw transport knows when it is empty."""
-        raw = self._raw
-        if isinstance(raw, tcp.Connection):
-            self._turns.after_two(lambda: _tell_when_empty(raw, callback, self._turns))
-        else:
-            self._turns.after_two(callback)
-
-    def look(self, now: float) -> Evidence:
-        """What the kernel says of the socket below; ``unread`` counts ciphertext."""
-        if self.socket is None:
-            return super().look(now)
-        handle = self.transport.getHandle()
-        pending = None if handle is None else handle.pending()
-        return replace(kernel.look(self.socket, now, reading=not self._paused), tls_pending=pending)
-
-    def arrived_at(self, now: float) -> float | None:
-        """From ``tcpi_last_data_recv`` of the socket below."""
-        info = None if self.socket is None else kernel.tcp_info(self.socket)
-        return None if info is None or info.last_data_recv is None else now - info.last_data_recv
-
-    def _lost(self, reason: Failure) -> None:
-        """In the place of the raw transport's own ``connectionLost``: its descriptor is still open."""
-        del self._raw.connectionLost
-        if self.socket is not None:
-            self._ended = kernel.look(self.socket, 0.0)
-        self._how = "eof" if reason.check(error.ConnectionDone) else "error"
-        self._raw.connectionLost(reason)
-
-    def ending(self, reason: Failure, now: float) -> Ending:
-        """As of a TcpLink. The TLS layer calls an end of stream without its own farewell a lost connection."""
-        how = super().ending(reason, now).how
-        if how == "error" and reason.check(error.ConnectionLost):
-            how = self._how
-        elif how == "error":  # the TLS layer itself found something wrong, and closed
-            return Ending("error", Evidence(now, error=reason.type.__name__ if reason.type is not None else None))
-        return told(how, self._ended, None, now)
 
 
 @implementer(IPullProducer)
@@ -326,7 +271,8 @@ class _Told:
         self._callback = None
 
 
-def _tell_when_empty(transport: Any, callback: Callable[[], None], turns: Turns) -> None:
+def tell_when_empty(transport: Any, callback: Callable[[], None], turns: Turns) -> None:
+    """Call ``callback`` when user space holds nothing more of what was written to a ``tcp.Connection``."""
     try:
         transport.registerProducer(_Told(transport, callback), False)
     except RuntimeError:  # the application owns the producer slot
@@ -338,7 +284,7 @@ def _tell_when_empty(transport: Any, callback: Callable[[], None], turns: Turns)
 
 def link_for(transport: Any, turns: Turns, protocol: Any) -> Link:
     """The link for a transport that ``protocol`` was connected to."""
-    if ILinkSource.providedBy(transport):
+    if ILinkSource.providedBy(transport) and not isinstance(transport, ProtocolWrapper):  # TLS copies interfaces
         link: Link = transport.heartbeat_link()
         return link
     if isinstance(transport, tcp.Connection) and not transport.TLS:
@@ -346,5 +292,7 @@ def link_for(transport: Any, turns: Turns, protocol: Any) -> Link:
         if reader is protocol or isinstance(reader, PASSES_ON):
             return TcpLink(transport, turns)
     if isinstance(transport, TLSMemoryBIOProtocol):
-        return TlsLink(transport, turns)
+        from heartbeat.net.tls.link import TlsLink  # it is a link, and so imports this module
+
+        return TlsLink(transport, turns, protocol)
     return OpaqueLink(transport, turns)

@@ -35,7 +35,7 @@ from heartbeat.net.reasons import reason_for, told
 from heartbeat.net.roll import Roll
 from heartbeat.net.sessions import Sessions
 from heartbeat.net.subject import Framed
-from heartbeat.net.tls.binding import channel_of
+from heartbeat.net.tls.handshake import await_handshake, shaken
 from heartbeat.net.wheel import Wheel, wheel_for
 from heartbeat.session.keyed import KeyedSession
 from heartbeat.session.session import CAPS, Session
@@ -85,17 +85,17 @@ class HeartbeatProtocol(Protocol):
         self.driver = self._factory.drive(self)
         self.dataReceived = self.driver.received  # type: ignore[method-assign]  # one call less on every beat
         if ISSLTransport.providedBy(self.transport):
-            self.driver.attend(self.driver.seconds())  # the handshake has its deadline from here on
+            await_handshake(self, self._factory)
         else:
             self.handshakeCompleted()
 
     def handshakeCompleted(self) -> None:
         """The transport is ready, once: a connector speaks first."""
-        if self.driver is not None and not self._ready:
+        driver = self.driver
+        if driver is not None and not self._ready:
             self._ready = True
-            if ISSLTransport.providedBy(self.transport):
-                self.driver.session.secured(channel_of(self.transport))
-            self._factory.ready(self.driver)
+            shaken(driver.session, self.transport, self._factory.wheel.clocks)
+            self._factory.ready(driver)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The transport is gone."""

@@ -90,5 +90,6 @@ def reason_of(beats: Beats, bye: Bye | None = None) -> Failure:
     if beats.state is State.DEAD:
         return Failure(UnresponsiveConnection(beats.cause or "unattributed", beats.evidence))
     if beats.state is State.REFUSED:
-        return Failure(refusal(beats.cause or "unattributed", bye.reason if bye is not None else ""))
+        seen = beats.evidence.error if beats.evidence is not None else None  # the words of TLS, say
+        return Failure(refusal(beats.cause or "unattributed", bye.reason if bye is not None else seen or ""))
     return Failure(PeerLeft(BYE_DETAILS.get(bye.code, "leaving") if bye is not None else "aborted"))

@@ -93,9 +93,10 @@ class Gate:
     :ivar agreement: what the two HELLOs agreed on
     :ivar key: the shared key in use; None: none is
     :ivar said_at: when a connector sent what it waits for an answer to
+    :ivar late: what it is called when this takes too long: ``tls_timeout`` while the shell waits for TLS
     """
 
-    __slots__ = ("agreement", "caps", "channel", "config", "hello", "key", "nonce", "said_at")
+    __slots__ = ("agreement", "caps", "channel", "config", "hello", "key", "late", "nonce", "said_at")
 
     def __init__(self, config: HeartbeatConfig, nonce: str, caps: tuple[str, ...]) -> None:
         self.config = config
@@ -106,6 +107,7 @@ class Gate:
         self.key: SharedKey | None = None
         self.agreement: Agreement | None = None
         self.said_at: float | None = None
+        self.late = "hello_timeout"
 
     def speak(self, now: float, resume: str | None, last: Mapping[str, Any] | None) -> bytes:
         """The connector's HELLO; ``last`` says how its previous connection ended, ``resume`` is its token."""

@@ -51,6 +51,7 @@ def confirmed(session: Session, gate: Gate, frame: frames.Confirm, now: float) -
     hello = cast("KeyedSession", session).confirm(frame)  # CONFIRM may stand nowhere else
     introduced(session, gate, hello)
     if session.connector:
+        session.syncs.release()  # a key that is not pinned is no middlebox's where the shared key was confirmed over it
         welcomed(session, gate, parse_welcome(frame.body), now)
 
 

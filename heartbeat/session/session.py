@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from heartbeat.interfaces import IStateSource
     from heartbeat.liveness.attention import Attention
     from heartbeat.liveness.counters import Counters
-    from heartbeat.liveness.evidence import Ending
+    from heartbeat.liveness.evidence import Ending, Evidence
     from heartbeat.session.channel import Channel
     from heartbeat.session.greeting import Hello
     from heartbeat.session.sealing import ProvedDecoder
@@ -160,26 +160,9 @@ class Session:
     # -- the handshake
 
     def secured(self, channel: Channel) -> None:
-        """The handshake of TLS is complete, and this is what it has proved. Before :meth:`start` and any bytes.
-
-        Names without any leave those of :attr:`certified` as they are.
-        """
+        """The handshake of TLS is complete, and this is what it has proved. Before :meth:`start` and any bytes."""
         if self.gate is not None:
-            self.gate.channel = channel._replace(names=channel.names or self.certified)
-
-    @property
-    def certified(self) -> tuple[str, ...]:
-        """The names that a verified client certificate proves, see :class:`.Channel`; empty: there is none.
-
-        The shell of an acceptor may set them when the handshake is complete, before any bytes. Behind the gate they
-        are gone.
-        """
-        return () if self.gate is None else self.gate.channel.names
-
-    @certified.setter
-    def certified(self, names: tuple[str, ...]) -> None:
-        if self.gate is not None:
-            self.gate.channel = self.gate.channel._replace(names=names)
+            self.gate.channel = channel
 
     def start(self, now: float, resume: str | None = None, last: Mapping[str, Any] | None = None) -> None:
         """A connector's first word. Next: :meth:`data_to_send`.
@@ -337,6 +320,11 @@ class Session:
         self._part(Parting.CLOSE, NEVER)
         self._record(farewell.code, farewell.reason, now)
 
+    def refuse(self, cause: str, reason: str, now: float, evidence: Evidence | None = None) -> None:
+        """Before the gate: close without a word to the peer, and record why; ``reason`` is one line for people."""
+        self._part(Parting.CLOSE, NEVER)
+        self.liveness.condemn(cause, now, evidence, reason)
+
     def ended(self, ending: Ending, now: float) -> None:
         """The transport is gone."""
         self._part(Parting.ABORT, NEVER)
@@ -393,8 +381,7 @@ class Session:
         if self.parting is not Parting.STAY:
             self._part(Parting.ABORT, NEVER)
         elif self.gate is not None:
-            self._part(Parting.CLOSE, NEVER)
-            self.liveness.condemn("hello_timeout", now, reason="the handshake took too long")
+            self.refuse(self.gate.late, "the handshake took too long", now)
         else:
             self.bye(NOT_READING, "you do not read", now)
             self._part(Parting.ABORT, NEVER)

@@ -38,6 +38,10 @@ SHARED: Final = 1024
 # A float32, big-endian, that is below this as bytes is neither negative nor infinite nor NaN.
 INFINITE: Final = b"\x7f\x80"
 NO_FLAGS: Final = b"\x00\x00"
+# What was said in an older connection, of which this one knows nothing: it differs from everything.
+NOT_KNOWN: Final = (None, None, None)
+# The time that is left crosses the wire in whole seconds, and clocks on the wall are set; a renewal gains days.
+SAME_EXPIRY: Final = 60.0
 
 _U16: Final = Struct(">H").pack
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
@@ -90,9 +94,17 @@ class Syncs:
         self.interval = interval
         self._state = state
 
+    def withhold(self) -> None:
+        """Give the peer no state: no SYNC is sent, and so no STATE is asked for. Its own are taken and answered."""
+        self.due = math.inf
+
+    def release(self) -> None:
+        """The peer has proved who it is, whatever it was before: it gets our state."""
+        self.due = -math.inf
+
     def resumed(self) -> None:
         """The session goes on from an older connection: what we said last in it counts as changed."""
-        self._sent = ()
+        self._sent = NOT_KNOWN
 
     # -- ours
 
@@ -103,12 +115,12 @@ class Syncs:
         self._seq = (self._seq + 1) & 0xFFFF
         self._asks = True
         flags = STUCK if report.stuck else 0
-        if self._state and self._sent is not None and self._sent != _constant(report):
+        if self._state and self._sent is not None and _differ(self._sent, _constant(report, now)):
             flags |= CHANGED
         load = min(report.load, MOST_LOAD) if report.load >= 0.0 else 0.0  # a source that says NaN says nothing
         return Sync(self._seq, flags, service_hash(report.services), load, max(report.uptime, 0)).encode()
 
-    def acknowledged(self, frame: SyncAck) -> tuple[bool, bytes]:
+    def acknowledged(self, frame: SyncAck, now: float) -> tuple[bool, bytes]:
         """A SYNC-ACK came: whether it matches our newest SYNC, and the STATE frame that it asks for, if any."""
         if frame.seq != self._seq or not self._asks:  # a second STATE for one SYNC would be unasked for
             return False, b""
@@ -116,7 +128,7 @@ class Syncs:
         if not (self._state and frame.flags & WANT_STATE):
             return True, b""
         report = self._source.report()
-        self._sent = _constant(report)
+        self._sent = _constant(report, now)
         try:
             return True, _state_frame(report)
         except ConfigError:  # more than a STATE holds: better an empty one than a peer that asks for ever
@@ -159,9 +171,17 @@ class Syncs:
         return Synced(now, peer.report)
 
 
-def _constant(report: Report) -> tuple[Any, ...]:
-    """What CHANGED is about: all but the numbers that move all the time."""
-    return (report.services, dict(report.meta), report.cert_expires is None)
+def _constant(report: Report, now: float) -> tuple[Any, ...]:
+    """What CHANGED is about: all but the numbers that move all the time, and when a certificate expires."""
+    return (report.services, dict(report.meta), None if report.cert_expires is None else now + report.cert_expires)
+
+
+def _differ(sent: tuple[Any, ...], meant: tuple[Any, ...]) -> bool:
+    """Whether the peer must be told. A certificate that expires at about the same moment was not renewed."""
+    if sent[:2] != meant[:2]:
+        return True
+    before, after = sent[2], meant[2]
+    return (before is None) != (after is None) or (after is not None and abs(after - before) > SAME_EXPIRY)
 
 
 def _state_frame(report: Report) -> bytes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from heartbeat.interfaces import HeartbeatListener
 from heartbeat.liveness.causes import CONNECT_REASONS, known_reason
-from heartbeat.liveness.events import Dead, Explained
+from heartbeat.liveness.events import Dead, Explained, Unpinned
 from heartbeat.liveness.layers import layers
 from heartbeat.liveness.states import State
 
@@ -118,7 +118,11 @@ class Failures(HeartbeatListener):
         """A peer is back, and that says more about its last death: its record gets the exact reason.
 
         What it was called first stays in the evidence, as ``was``, and in :meth:`counts`: a counter never goes back.
+        A key that is not pinned is a failure of the handshake, also where the policy lets the peer go on.
         """
+        if isinstance(event, Unpinned):
+            told = {"detail": "key", "found": event.found, "policy": event.policy}
+            self._record(self._knocks, peer, event.at, "tls_pin", "handshake", evidence=told)
         if not isinstance(event, Explained):
             return
         for index, one in enumerate(self._deaths):  # the newest first

@@ -162,7 +162,10 @@ class ServerOptionsTests(OptionsTestCase):
             "shared-key": f'"{self.secrets()}"',
             "token-key": f'"{self.secrets()}"',
             "web-password-file": f'"{self.password_file()}"',
+            "web-host": '"heartbeat.example"',
+            "tls-minimum": '"1.2"',
         }
+        tls = {"listen-tls": '"tcp:1"', "tls-cert": '"c"', "tls-key": '"k"', "tls-client-ca": '"a"'}  # only together
         numbers = {
             "max-connections": "5",
             "max-per-address": "6",
@@ -174,6 +177,9 @@ class ServerOptionsTests(OptionsTestCase):
         for setting in settings.TABLE:
             if setting.in_file:
                 value = getattr(found, setting.field)
+                if setting.name in tls:
+                    self.parse("--config", self.file("\n".join(f"{name} = {text}" for name, text in tls.items())))
+                    continue
                 text = special.get(setting.name) or numbers.get(setting.name) or lines[type(value)]
                 self.parse("--config", self.file(f"{setting.name} = {text}\n"))
 

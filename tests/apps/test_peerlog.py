@@ -11,7 +11,8 @@ from zope.interface.verify import verifyObject
 
 from heartbeat.apps.peerlog import PeerLog
 from heartbeat.interfaces import IHeartbeatListener
-from heartbeat.liveness.events import Alive, Dead, Left, Refused, Spared, Stuck, Suspect, Synced
+from heartbeat.liveness.events import Alive, Dead, Left, Refused, Spared, Stuck, Suspect, Synced, Unpinned
+from heartbeat.liveness.evidence import Evidence
 from heartbeat.liveness.peer import Peer
 from heartbeat.liveness.report import EMPTY_REPORT
 
@@ -108,6 +109,29 @@ class PeerLogTests(SynchronousTestCase):
         self.assertEqual(
             [text for _, text in self.told()], ["a was refused: hello_timeout", "a was refused: terms_refused too slow"]
         )
+
+    def test_what_tls_says(self) -> None:
+        """The words of OpenSSL stand in the line where nobody else has said anything."""
+        self.log.refused(peer(), Refused(1.0, "tls_verify", "", Evidence(1.0, error="unknown ca", detail="alert")))
+        (event,) = self.events
+        self.assertEqual(self.told(), [("info", "a was refused: tls_verify unknown ca")])
+        self.assertEqual((event["reason"], event["phase"], event["detail"]), ("tls_verify", "handshake", "unknown ca"))
+
+    def test_who_cannot_be_reached(self) -> None:
+        """A connection that never came about has the phase connect."""
+        self.log.refused(peer(), Refused(1.0, "tcp_refused", "", Evidence(1.0, error="refused", detail="ECONNREFUSED")))
+        (event,) = self.events
+        self.assertEqual(self.told(), [("info", "a cannot be reached: tcp_refused refused")])
+        self.assertEqual((event["reason"], event["phase"]), ("tcp_refused", "connect"))
+
+    def test_a_key_that_is_not_pinned(self) -> None:
+        """Is a warning, with what was found and what is done about it."""
+        self.log.changed(peer(), Unpinned(1.0, "sha256/x", "alarm"))
+        (event,) = self.events
+        ((level, text),) = self.told()
+        self.assertEqual(level, "warn")
+        self.assertIn("sha256/x", text)
+        self.assertEqual((event["reason"], event["policy"], event["found"]), ("tls_pin", "alarm", "sha256/x"))
 
     def test_a_thousand_deaths(self) -> None:
         """A thousand deaths at once are ten lines, and one more ten seconds later, though nothing else happens."""

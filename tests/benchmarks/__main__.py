@@ -1,13 +1,14 @@
-"""Run the benchmarks: ``python -m tests.benchmarks [beat] [memory] [proof] [wheel] [board] [followers] [--small]``."""
+"""Run the benchmarks: ``python -m tests.benchmarks [NAME ...] [--small]``, the names are those of :data:`KNOWN`."""
 
 from __future__ import annotations
 
 import sys
 
-from tests.benchmarks import beat, board, followers, memory, proof, wheel
+from tests.benchmarks import beat, board, followers, memory, proof, secure, wheel
 
 KNOWN = {
     "beat": beat,
+    "secure": secure,
     "memory": memory,
     "proof": proof,
     "wheel": wheel,

@@ -27,7 +27,7 @@ from tests.benchmarks.process import Server, cores, descriptors, pinned
 from tests.benchmarks.scrape import Scraper, counter, peers
 from tests.benchmarks.table import Figures, bar, ratio, render
 
-__all__ = ["ASKING", "ECHO", "OURS", "Report", "Size", "measure"]
+__all__ = ["ASKING", "ECHO", "OURS", "SMALL", "Report", "Size", "agree", "measure"]
 
 OURS: Final = "heartbeat-server"
 ASKING: Final = "heartbeat-server, asking"
@@ -174,7 +174,7 @@ def _round(report: Report, size: Size, core: int | None, names: list[str]) -> No
         for one in contestants:
             report.add(one.name, one.used / one.done * 1e6, one.used / one.passed)
         ours.load.settle()
-        report.agreed = _agree(ours.load, scraper, ours.server.ports["web"])
+        report.agreed = agree(ours.load, scraper, ours.server.ports["web"])
 
 
 def _asking(report: Report, size: Size, core: int | None) -> None:
@@ -206,7 +206,7 @@ def _peers(load: Load) -> list[HeartbeatPeer]:
     return [one for one in load.connections if isinstance(one, HeartbeatPeer)]
 
 
-def _agree(load: Load, scraper: Scraper, web: int) -> str:
+def agree(load: Load, scraper: Scraper, web: int) -> str:
     """Whether the server's account is the load's. Raises LoadError when it is not."""
     ours = _peers(load)
     for one in ours[::2]:  # so that they differ in when they were heard last

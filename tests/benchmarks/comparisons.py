@@ -10,9 +10,10 @@ import asyncio
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["SERVERS", "missing"]
+__all__ = ["SECURE", "SERVERS", "missing"]
 
 _HOST: Final = "127.0.0.1"
 _BACKLOG: Final = 4096  # thousands of connections are opened in one go
@@ -45,6 +46,37 @@ def echo() -> None:
     _twisted(protocol.Factory.forProtocol(Echo))
 
 
+def echo_tls() -> None:
+    """The same over TLS 1.3, as Twisted does it."""
+    from twisted.internet import endpoints, protocol, reactor, ssl
+    from twisted.internet.interfaces import ITransport
+
+    class Echo(protocol.Protocol):
+        transport: ITransport
+
+        def dataReceived(self, data: bytes) -> None:
+            self.transport.write(data)
+
+    pair = ssl.PrivateCertificate.loadPEM(_certificate() + _key())
+    options = ssl.CertificateOptions(
+        privateKey=pair.privateKey.original, certificate=pair.original, raiseMinimumTo=ssl.TLSVersion.TLSv1_3
+    )
+    factory = protocol.Factory.forProtocol(Echo)
+    factory.noisy = False
+    plain = endpoints.TCP4ServerEndpoint(reactor, 0, _BACKLOG, _HOST)
+    listening: Any = endpoints.wrapServerTLS(options, plain).listen(factory)
+    listening.addCallback(lambda port: _ready(port.getHost().port))
+    reactor.run()  # type: ignore[attr-defined]  # the module is the reactor
+
+
+def _certificate() -> bytes:
+    return Path(sys.argv[2]).read_bytes()
+
+
+def _key() -> bytes:
+    return Path(sys.argv[3]).read_bytes()
+
+
 def autobahn() -> None:
     """Autobahn on Twisted: answers WebSocket pings by itself."""
     from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
@@ -54,7 +86,17 @@ def autobahn() -> None:
     _twisted(factory)
 
 
-def websockets() -> None:
+def websockets_tls() -> None:
+    """The websockets library over TLS 1.3, as asyncio does it."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(sys.argv[2], sys.argv[3])
+    websockets(context)
+
+
+def websockets(context: Any = None) -> None:
     """The websockets library on asyncio: answers pings by itself, and pings every 20 s."""
     from websockets.asyncio.server import ServerConnection, serve
 
@@ -63,7 +105,7 @@ def websockets() -> None:
             pass
 
     async def main() -> None:
-        async with serve(handler, _HOST, 0, backlog=_BACKLOG) as server:
+        async with serve(handler, _HOST, 0, backlog=_BACKLOG, ssl=context) as server:
             _ready(next(iter(server.sockets)).getsockname()[1])
             await asyncio.get_running_loop().create_future()
 
@@ -103,11 +145,18 @@ SERVERS: Final[dict[str, tuple[Callable[[], None], str]]] = {
 }
 
 
+#: The same over TLS; run with the files of a certificate and of its key behind the name.
+SECURE: Final[dict[str, tuple[Callable[[], None], str]]] = {
+    "Twisted TLS echo": (echo_tls, "OpenSSL"),
+    "websockets, TLS": (websockets_tls, "websockets"),
+}
+
+
 def missing(name: str) -> str:
     """Why this comparison cannot run here; empty if it can."""
-    package = SERVERS[name][1]
+    package = {**SERVERS, **SECURE}[name][1]
     return "" if find_spec(package) else f"{package} is not installed"
 
 
 if __name__ == "__main__":
-    SERVERS[sys.argv[1]][0]()
+    {**SERVERS, **SECURE}[sys.argv[1]][0]()

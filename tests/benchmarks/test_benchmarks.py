@@ -6,7 +6,7 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.benchmarks import beat, board, comparisons, followers, memory, proof, wheel
+from tests.benchmarks import beat, board, comparisons, followers, memory, proof, secure, wheel
 from tests.benchmarks.minute import beat_for_a_minute
 from tests.benchmarks.scrape import counter
 from tests.benchmarks.table import Figures, bar, ratio, render
@@ -31,6 +31,25 @@ class BeatBenchmark(SynchronousTestCase):
                 self.assertEqual(figures.skipped, comparisons.missing(name))
             else:
                 self.assertEqual(len(figures.values), beat.SMALL.rounds)
+                self.assertGreater(figures.median, 0.0)
+            self.assertIn(name, str(report))
+        self.assertIn(f"last_heard_ms agrees for {beat.SMALL.connections} peers", report.agreed)
+
+
+class SecureBenchmark(SynchronousTestCase):
+    """CPU per beat over TLS."""
+
+    if not LINUX:
+        skip = "reads /proc and uses epoll: Linux only"
+
+    def test_every_server_gets_a_figure(self) -> None:
+        """Ours and each comparison that is installed have a cost, in a table; the counters agree."""
+        report = secure.measure(beat.SMALL)
+        for name in (secure.OURS, *comparisons.SECURE):
+            figures = report.cost[name]
+            if figures.skipped:
+                self.assertEqual(figures.skipped, comparisons.missing(name))
+            else:
                 self.assertGreater(figures.median, 0.0)
             self.assertIn(name, str(report))
         self.assertIn(f"last_heard_ms agrees for {beat.SMALL.connections} peers", report.agreed)

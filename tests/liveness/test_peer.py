@@ -171,6 +171,20 @@ class PeerTests(SynchronousTestCase):
         self.assertEqual((shown["meta"], shown["cert_expires_s"]), ({"k": "v"}, 60))
         self.assertEqual(shown["svc_hash"], "000102030405060708090a0b0c0d0e0f")
 
+    def test_a_certificate_runs_out(self) -> None:
+        """The time that it has left goes down while nobody says anything, and below 0; a renewal is believed."""
+        self.peer.report = Report(cert_expires=60)
+        self.clocks.now += 45.5
+        self.assertEqual(self.peer.as_json()["cert_expires_s"], 15)
+        for _ in range(100):  # a report that is put together anew says the same moment
+            self.peer.report = self.peer.report._replace(stuck=True)
+        self.clocks.now += 20.0
+        self.assertEqual((self.peer.cert_expires, self.peer.report.cert_expires), (-5, -5))
+        self.peer.report = Report(cert_expires=86_400)
+        self.assertEqual(self.peer.cert_expires, 86_400)
+        self.peer.report = Report()  # who says nothing of it takes nothing back: TLS has seen it
+        self.assertEqual(self.peer.cert_expires, 86_400)
+
     def test_a_loss_is_a_ratio(self) -> None:
         """Of the last minute's settled questions."""
         self.beats.asked(START)

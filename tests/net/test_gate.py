@@ -161,14 +161,26 @@ class RefusedTests(GateCase):
         self.assertEqual([type(frame) for frame in decoded(b"".join(said))], [Hello, Bye])
 
     def test_nobody_listens(self) -> None:
-        """Twisted's own error comes through."""
+        """Twisted's own error comes through, and the listener is told the reason, as of a peer without a name."""
         self.assertIsInstance(self.failure(self.endpoint()), ConnectError)
+        (event,) = self.client_notes.refusals
+        self.assertEqual(event.cause, "tcp_refused")
+        ((what, name),) = self.client_notes.lines
+        self.assertEqual(what, "refused")
+        self.assertTrue(name.startswith("~"), name)
 
     def test_a_dead_path(self) -> None:
         """A connect that nobody answers ends with the handshake timeout."""
         self.listen()
         self.path.add(SilentDrop())
         self.failure(self.endpoint(handshake_timeout=2.0), 2.0 + 2 * SOON)
+        self.assertEqual([event.cause for event in self.client_notes.refusals], ["tcp_timeout"])
+
+    def test_told_once(self) -> None:
+        """What failed behind the connect was told then, and is not told again as a connect that failed."""
+        self.serve(lambda: Refusing(10, "come back later"))
+        self.failure(self.endpoint())
+        self.assertEqual([event.cause for event in self.client_notes.refusals], ["server_full"])
 
     def test_the_factory_wants_none(self) -> None:
         """A factory that builds nothing: the server hears BYE 0, and the caller that it was his own wish."""

@@ -105,7 +105,7 @@ class GuardedSourceTests(SynchronousTestCase):
             syncs = Syncs(GuardedSource(Source(told)))
             syncs.agree(5.0, True)
             self.assertEqual(syncs.compose(0.0)[:4], b"HSYN")
-            self.assertEqual(syncs.acknowledged(SyncAck(0, WANT_STATE))[1][:4], b"HSTA")
+            self.assertEqual(syncs.acknowledged(SyncAck(0, WANT_STATE), 0.0)[1][:4], b"HSTA")
             self.logged()
 
     def test_what_ends_the_process_is_not_caught(self) -> None:

@@ -22,7 +22,8 @@ from zope.interface import implementer
 from heartbeat import HeartbeatConfig
 from heartbeat.liveness.evidence import Evidence
 from heartbeat.net import HeartbeatFactory, kernel
-from heartbeat.net.link import GONE, OpaqueLink, TcpLink, TlsLink, link_for
+from heartbeat.net.link import GONE, OpaqueLink, TcpLink, link_for
+from heartbeat.net.tls.link import TlsLink
 from heartbeat.net.turns import Turns
 from tests.net.hand import HandTransport
 

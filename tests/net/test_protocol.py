@@ -237,12 +237,36 @@ class TlsTests(HandCase):
         transport.lose()
 
     def test_the_deadline_includes_it(self) -> None:
-        """TLS is part of the handshake: a client that never finishes it is closed in time."""
+        """TLS is part of the handshake, with a cause of its own: a client that never finishes it is closed in time."""
         transport = TlsTransport(self.clock)
         self.attach(transport, self.factory)
         self.advance(10.0 + LATE)
         self.assertTrue(transport.gone)
-        self.assertEqual([event.cause for event in self.notes.refusals], ["hello_timeout"])
+        self.assertEqual([event.cause for event in self.notes.refusals], ["tls_timeout"])
+
+    def test_handshakes_beyond_the_limit(self) -> None:
+        """Who does not shake hands takes a place until its deadline, so there are only some beyond the limit; those
+        over it are closed at once, without a word.
+        """
+        self.factory.max_connections = 3
+        waiting = [TlsTransport(self.clock, port=50_000 + number) for number in range(3 + 32)]
+        for one in waiting:
+            self.attach(one, self.factory)
+        self.assertFalse(any(one.done for one in waiting))
+        late = TlsTransport(self.clock)
+        self.attach(late, self.factory)
+        self.assertEqual((late.done, late.said()), (["close"], []))
+        self.assertEqual([event.cause for event in self.notes.refusals], ["server_full"])
+        waiting[0].complete()
+        self.assertEqual([frame.code for frame in waiting[0].said() if isinstance(frame, Bye)], [10])
+
+    def test_behind_a_wrapper(self) -> None:
+        """A wrapper over TLS may keep the handshake to itself: the first bytes show that it is done."""
+        self.factory.max_connections = 0
+        transport = TlsTransport(self.clock)
+        self.attach(transport, self.factory)
+        transport.say(hello("a"))
+        self.assertEqual([frame.code for frame in transport.said() if isinstance(frame, Bye)], [10])
 
     def test_it_is_named(self) -> None:
         """A peer is listed with its transport: tls, unix, or tcp."""

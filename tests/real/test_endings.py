@@ -16,7 +16,8 @@ from twisted.trial.unittest import SkipTest, TestCase
 
 from heartbeat import Dead, Event, HeartbeatConfig, HeartbeatListener, Left, Peer
 from heartbeat.net import HeartbeatFactory, HeartbeatProtocol, kernel
-from heartbeat.net.link import TcpLink, TlsLink
+from heartbeat.net.link import TcpLink
+from heartbeat.net.tls.link import TlsLink
 
 PING = b"HEAR\0\1\0\2"
 #: Nothing is asked and nobody judged within a test.
@@ -260,6 +261,8 @@ class TlsTests(EndingCase):
             raw.sendall(b"x" * 100)
             dead = await self.death()
             assert dead.evidence is not None
-            self.assertEqual((dead.cause, dead.evidence.error), ("unattributed", "Error"))
+            self.assertEqual(
+                (dead.cause, dead.evidence.error), ("unattributed", "bad record type; record layer failure")
+            )
 
         return defer.Deferred.fromCoroutine(run())

@@ -19,7 +19,8 @@ from twisted.trial.unittest import TestCase
 
 from heartbeat import HeartbeatConfig, HeartbeatListener, Peer, State
 from heartbeat.net import HeartbeatClientService, HeartbeatFactory, HeartbeatProtocol
-from heartbeat.net.link import OpaqueLink, TcpLink, TlsLink
+from heartbeat.net.link import OpaqueLink, TcpLink
+from heartbeat.net.tls.link import TlsLink
 
 MAGICS = (b"HEAR", b"HACK", b"HSYN", b"HSAK", b"HELO", b"HSTA", b"HSTL", b"HBYE")
 PING = b"HEAR\0\1\0\2"

@@ -588,22 +588,6 @@ class ProofTests(PairTestCase):
         peer = end.session.peer
         self.assertEqual((peer.id, peer.identity, peer.bare), ("a.example", "a.example", True))
 
-    def test_names_and_channel_come_in_any_order(self) -> None:
-        """The shell may tell the names by themselves, before or after the rest."""
-        for order in ((0, 1), (1, 0)):
-            end = End(auth="mtls")
-            for step in order:
-                if step:
-                    end.session.certified = ("peer-1",)
-                else:
-                    end.session.secured(TLS)
-            assert end.session.gate is not None
-            self.assertEqual(end.session.gate.channel, Channel(True, EXPORTER, ("peer-1",)))
-            end.read(hello())
-            self.assertEqual(end.session.peer.identity, "peer-1")
-            end.session.certified = ("late",)
-            self.assertEqual(end.session.certified, ())
-
     def test_both(self) -> None:
         """With key+mtls both are proved, and both must be for the id."""
         named = Channel(True, EXPORTER, ("gateway-7",))

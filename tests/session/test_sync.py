@@ -157,6 +157,33 @@ class AnsweredTests(SessionTestCase):
             {"services": ["auth"], "meta": {"zone": "é"}, "progress": 5, "cert_expires_s": 60, "lag_p99_ms": 3.1},
         )
 
+    def test_a_renewed_certificate_is_news(self) -> None:
+        """CHANGED says so when a certificate expires at another time than was told; that it has come nearer is none."""
+        end = self.asked(cert_expires=1000)
+        source = end.session.syncs._source
+        end.read(f.SyncAck(0, f.WANT_STATE))
+        for number, (left, changed) in enumerate(((995, False), (988, False), (90_000, True), (89_995, True)), 1):
+            source.told = Report(cert_expires=left)
+            end.to(START + 5.0 * number)
+            (said,) = of(f.Sync, end.read(ping(number + 1)))
+            self.assertEqual(bool(said.flags & f.CHANGED), changed, left)
+        end.read(f.SyncAck(4, f.WANT_STATE))
+        source.told = Report(cert_expires=89_990)
+        end.to(START + 25.0)
+        (said,) = of(f.Sync, end.read(ping(9)))
+        self.assertFalse(said.flags & f.CHANGED)
+
+    def test_withheld(self) -> None:
+        """Who is to get no state gets no SYNC, however often it asks or answers; its own are answered as ever."""
+        end = self.acceptor(source=Source(services=("a",)))
+        end.session.syncs.withhold()
+        for number in range(1, 5):
+            end.to(START + 6.0 * number)
+            self.assertEqual(of(f.Sync, end.read(ping(number))), [])
+        self.assertEqual([type(one) for one in end.read(f.Sync(0, 0, bytes(16), 0.5, 7))], [f.SyncAck])
+        self.assertEqual(end.read(f.SyncAck(0, f.WANT_STATE)), [])
+        self.assert_stays(end)
+
     def test_not_when_not_asked_for(self) -> None:
         """A plain SYNC-ACK, or one with flags that nobody knows."""
         end = self.asked()

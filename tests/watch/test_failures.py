@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from heartbeat.liveness.events import Explained, Refused
+from heartbeat.liveness.events import Explained, Refused, Unpinned
 from heartbeat.liveness.evidence import Evidence
 from heartbeat.liveness.recorder import Kind
 from heartbeat.watch.failures import Failure, Failures
@@ -172,6 +172,15 @@ class RecordTests(FailuresCase):
         """What fails while connecting is of phase connect."""
         self.knock(cause="tcp_refused")
         self.assertEqual(self.newest().phase, "connect")
+
+    def test_a_key_that_is_not_pinned(self) -> None:
+        """Is a failure of the handshake, also where the peer may go on; it is counted, and the peer lives."""
+        one = self.join()
+        self.failures.changed(one.peer, Unpinned(self.hands.now, "sha256/x", "alarm"))
+        found = self.newest()
+        self.assertEqual((found.peer, found.reason, found.phase), ("a", "tls_pin", "handshake"))
+        self.assertEqual(dict(found.evidence), {"detail": "key", "found": "sha256/x", "policy": "alarm"})
+        self.assertEqual(self.failures.counts(), {("tls_pin", "handshake"): 1})
 
     def test_what_is_no_failure(self) -> None:
         """Who leaves is no failure, and neither is a goodbye before the gate."""

@@ -23,9 +23,11 @@ from heartbeat.apps.server.demo import Demo
 from heartbeat.apps.server.drain import Drain
 from heartbeat.apps.server.settings import TABLE, Options, ServerSettings, server_settings
 from heartbeat.apps.server.weboptions import exposure
+from heartbeat.apps.tlsoptions import server_certificates
 from heartbeat.errors import ConfigError, MissingExtra
 from heartbeat.interfaces import IStateSource
 from heartbeat.net import HeartbeatFactory
+from heartbeat.net.tls import Certificates, tls_server
 from heartbeat.watch.export import metrics_of
 from heartbeat.watch.export.sources import Labels, Sources
 from heartbeat.watch.failures import Failures
@@ -33,6 +35,7 @@ from heartbeat.watch.listeners import Listeners
 from heartbeat.watch.registry import Registry
 from heartbeat.watch.tally import Totals
 from heartbeat.watch.web import Vitals, make_site
+from heartbeat.watch.web.hosts import AllowedHosts
 
 __all__ = ["Options", "Server", "makeService"]
 
@@ -61,7 +64,9 @@ class Server(MultiService):
         self._log = Logger(namespace="heartbeat.server")
         totals = Totals()
         self.peer_log = PeerLog(reactor)
-        self.factory = HeartbeatFactory(settings.heartbeat, reactor=reactor, state=_own_state(), node=settings.node)
+        self.certificates = server_certificates(settings, reactor)
+        state = _own_state(self.certificates)
+        self.factory = HeartbeatFactory(settings.heartbeat, reactor=reactor, state=state, node=settings.node)
         clocks = self.factory.wheel.clocks
         self.registry = Registry(clocks)
         self.failures = Failures(clocks, settings.node)
@@ -74,15 +79,25 @@ class Server(MultiService):
             rtt=self.factory.rtt_counts,
             lag=self.factory.wheel.lag,
             connections=lambda: self.factory.connections,
+            certificates=self.certificates,
         )
         self.listening = [self._listen("heartbeat", "--listen", text, self.factory) for text in settings.listen]
+        self.listening += [
+            self._listen("heartbeat", "--listen-tls", text, self.factory, tls=True) for text in settings.listen_tls
+        ]
+        self.hosts = AllowedHosts(settings.web_host)
         self.site = self._site()
         self.web = None if settings.web == "none" else self._listen("web", "--web", settings.web, self.site)
-        self.apply(settings)
+        self._use(settings)
         self._compose(Reload(reactor, TABLE, settings, read, self.apply), settings)
 
     def apply(self, settings: ServerSettings) -> None:
         """Put into effect what may change in a running server; new connections get the new terms."""
+        if self.certificates is not None:
+            server_certificates(settings, self._reactor, self.certificates)
+        self._use(settings)
+
+    def _use(self, settings: ServerSettings) -> None:
         factory = self.factory
         factory.config = replace(settings.heartbeat, id=self._node)
         if settings.token_key is not None:
@@ -98,6 +113,7 @@ class Server(MultiService):
         self.drain.timeout = settings.drain_timeout
         self.site.protect(settings.passwords)
         self._protected = bool(settings.passwords)
+        self.hosts.names = frozenset(settings.web_host)
         self._levels.use(settings.log_level)
 
     def startService(self) -> None:
@@ -122,6 +138,8 @@ class Server(MultiService):
         if self.web is not None:
             parts.append(self.web)
         parts.append(reload)
+        if self.certificates is not None:
+            parts.append(self.certificates)
         if settings.demo:
             demo = Demo(self._reactor, self.listening, self.web, settings.heartbeat)
             parts.append(demo)
@@ -129,10 +147,12 @@ class Server(MultiService):
         for part in parts:
             part.setServiceParent(self)
 
-    def _listen(self, kind: str, option: str, text: str, factory: Any) -> Listening:
+    def _listen(self, kind: str, option: str, text: str, factory: Any, *, tls: bool = False) -> Listening:
         endpoint = server_endpoint(self._reactor, option, text)
+        if tls and self.certificates is not None:
+            endpoint = tls_server(endpoint, self.certificates, reactor=self._reactor)
         name = f"{Options.command}: {option} {text}"
-        return Listening(self._reactor, endpoint, factory, kind=kind, name=name, text=text)
+        return Listening(self._reactor, endpoint, factory, kind=kind, name=name, text=text, tls=tls)
 
     def _site(self) -> Any:
         try:
@@ -140,20 +160,33 @@ class Server(MultiService):
         except MissingExtra as missing:
             self._log.info("no metrics: {trouble}", trouble=str(missing))
             metrics = None
-        readiness = self.drain.readiness
         vitals = Vitals(self._node, self.sources.totals.spared, self.sources.lag)
         return make_site(
-            self.registry, self.failures, metrics=metrics, readiness=readiness, vitals=vitals, reactor=self._reactor
+            self.registry,
+            self.failures,
+            metrics=metrics,
+            readiness=self._unready,
+            vitals=vitals,
+            reactor=self._reactor,
+            hosts=self.hosts,
         )
 
+    def _unready(self) -> str | None:
+        """Why no new peers are wanted now; None: they are. Who is here stays: only handshakes fail."""
+        left = None if self.certificates is None else self.certificates.expires_in()
+        return self.drain.readiness() or ("the certificate has expired" if left is not None and left <= 0 else None)
 
-def _own_state() -> IStateSource | None:
-    """What the server says about itself: the load of its host, and for how long it has been running."""
+
+def _own_state(certificates: Certificates | None) -> IStateSource | None:
+    """What the server says about itself: the load of its host, for how long it has been running, its certificate."""
     started = time.monotonic()
     try:
-        return HostState(load=host_load(), uptime=lambda: int(time.monotonic() - started))
+        state = HostState(load=host_load(), uptime=lambda: int(time.monotonic() - started))
     except (MissingExtra, OSError):  # this platform tells no load; then the configuration's account will do
         return None
+    if certificates is not None:
+        state.cert_expires = certificates.expires_in
+    return state
 
 
 def makeService(options: Options) -> IService:

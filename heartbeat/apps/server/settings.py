@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
+from twisted.internet.abstract import isIPv6Address
+
 from heartbeat.apps.endpoints import listening_endpoint
 from heartbeat.apps.kerneloptions import FIELDS, Probes, UserTimeout, kernel_options, kernel_settings
 from heartbeat.apps.keyoptions import AUTH_SETTING, SHARED_KEY, TOKEN_KEY, server_keys, wanted
@@ -13,13 +15,18 @@ from heartbeat.apps.logs import LOG_LEVELS
 from heartbeat.apps.machine import connection_limit, host_name
 from heartbeat.apps.options import CONFIG, Gathered, Setting, SettingOptions, When
 from heartbeat.apps.server.weboptions import WEB_PASSWORD_FILE, web_passwords
+from heartbeat.apps.tlsoptions import check_server_tls, server_tls_settings
 from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import ConfigError
 from heartbeat.keys import Keys
+from heartbeat.net.tls.certificates import Minimum
 from heartbeat.watch.web import Passwords
+from heartbeat.watch.web.hosts import plain_host
 
 __all__ = ["TABLE", "Options", "ServerSettings", "server_settings"]
 
+#: Where heartbeats are accepted unless somebody says so. Who asks for TLS does not get this beside it.
+DEFAULT_LISTENER: Final = "tcp:7600"
 #: A day: longer waits are a mistake, not a wish.
 DAY: Final = 86_400.0
 #: Far above what one process can hold open or remember.
@@ -34,7 +41,13 @@ class ServerSettings:
     """
 
     listen: tuple[str, ...]
+    listen_tls: tuple[str, ...]
+    tls_cert: str | None
+    tls_key: str | None
+    tls_client_ca: str | None
+    tls_minimum: Minimum
     web: str
+    web_host: tuple[str, ...]
     store: str
     shared_key: Keys
     auth: str | None
@@ -94,18 +107,35 @@ def _web(name: str, text: str) -> str:
     return text if text == "none" else listening_endpoint(name, text)
 
 
+def web_host(name: str, text: str) -> str:
+    """A host as a browser may ask for it, without a port. Raises ConfigError."""
+    host = text.lower().strip("[]")
+    if host != "*" and not isIPv6Address(host) and (not host or plain_host(text) != host):
+        raise ConfigError(name, f"must be a name or an address without a port, or *, not {shown(text)}")
+    return host
+
+
 TABLE: Final = (
     Setting(
         name="listen",
         kind=Many(Text("ENDPOINT", listening_endpoint)),
-        default=("tcp:7600",),
-        doc="Where heartbeats are accepted; tcp6:7600 listens on both IP families",
+        default=(),
+        doc=f"Where heartbeats are accepted; tcp6:7600 listens on both IP families; default: {DEFAULT_LISTENER}, "
+        "unless --listen-tls is given",
     ),
+    *server_tls_settings(),
     Setting(
         name="web",
         kind=Text("ENDPOINT|none", _web),
         default="tcp:7680:interface=127.0.0.1",
         doc="Where the page, /api, /metrics and the health checks are",
+    ),
+    Setting(
+        name="web-host",
+        kind=Many(Text("NAME", web_host)),
+        default=(),
+        when=When.AT_ONCE,
+        doc="A name under which a browser or a proxy may ask for the pages, besides our own addresses; *: any",
     ),
     WEB_PASSWORD_FILE,
     Setting(name="store", kind=Text("URL", _store), default="memory:", doc="Where peers are kept"),
@@ -228,7 +258,10 @@ class Options(SettingOptions):
 def server_settings(gathered: Gathered) -> ServerSettings:
     """The settings, if they fit together. Raises ConfigError that names the option or the key."""
     values: dict[str, Any] = {**gathered.values, **server_keys(gathered), **web_passwords(gathered)}
+    if not values["listen"] and not values["listen_tls"]:
+        values["listen"] = (DEFAULT_LISTENER,)
     settings = ServerSettings(**values)
+    check_server_tls(settings, gathered.names)
     detect = settings.multiplier * settings.ping_interval
     if detect > settings.max_detection:
         raise ConfigError(

@@ -59,6 +59,7 @@ class Watch(Ears):
         self._listener = listener
         self._follower: Callable[[Event], None] | None = None
         self._asking = False
+        self._shaken_by = 0.0
         self._early: list[int] = []  # answers that came while their question was being put
         self.gone = self.decided = False
         self.opened = not ISSLTransport.providedBy(transport)
@@ -86,7 +87,8 @@ class Watch(Ears):
         if self.opened:
             self._open()
             return
-        self._wheel.put(self, self.seconds() + self._config.handshake_timeout)
+        self._shaken_by = self.seconds() + self._config.handshake_timeout
+        self._wheel.put(self, self._shaken_by)
         transport = self._protocol.transport
         if isinstance(transport, TLSMemoryBIOProtocol) and transport.wrappedProtocol is self._protocol:
             _when_shaken(self._protocol, self._shaken)
@@ -110,7 +112,9 @@ class Watch(Ears):
             self.deaf()
 
     def wake(self, now: float) -> float | None:
-        """The wheel's call: the handshake took too long."""
+        """The wheel's call, which may come early: the handshake took too long."""
+        if now < self._shaken_by:
+            return self._shaken_by
         self.beats.liveness.condemn("tls_timeout", now, reason="the TLS handshake took too long")
         self._decided()
         return None

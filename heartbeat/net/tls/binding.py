@@ -17,13 +17,11 @@ EXPORTER_BYTES: Final = 32
 
 
 def exporter(connection: Connection) -> bytes | None:
-    """The channel binding ``tls-exporter`` (RFC 9266), 32 bytes; None on a TLS older than 1.3.
+    """The channel binding ``tls-exporter`` (RFC 9266), 32 bytes; None on a TLS older than 1.3, or before its handshake.
 
     There it is only safe with an extended master secret (RFC 9266 §3), and nobody can ask OpenSSL for that from here.
-
-    :param connection: whose handshake is complete
     """
-    if connection.get_protocol_version() < TLS1_3_VERSION:
+    if connection.get_protocol_version() < TLS1_3_VERSION or connection.get_finished() is None:
         return None
     value: bytes = connection.export_keying_material(LABEL, EXPORTER_BYTES, CONTEXT)
     return value

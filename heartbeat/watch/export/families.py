@@ -42,12 +42,17 @@ _COUNTERS: Final = {
         ("service", "region", "cluster", "status"),
     ),
     "heartbeat_failures": ("Peers that died or were refused.", ("reason", "phase")),
+    "heartbeat_certificate_reloads": (
+        "Renewals of our certificate: in force (ok), or not usable (error).",
+        ("outcome",),
+    ),
     "heartbeat_spared": ("Peers that a plain timer would have killed by a fault of this process.", ("reason",)),
 }
 _GAUGES: Final = {
     "heartbeat_peers": ("Listed peers; the dead and those that left are listed for a while.", ("state",)),
     "heartbeat_interval_seconds": ("Mean interval between own PINGs to a connected peer.", ()),
     "heartbeat_loss_ratio": ("Mean ratio of own PINGs that were lost within the last 60 s.", ()),
+    "heartbeat_certificate_not_after_timestamp_seconds": ("When our certificate expires, since the epoch.", ()),
     "heartbeat_connections": ("Open connections, handshakes included.", ()),
 }
 _HISTOGRAMS: Final = {
@@ -91,6 +96,11 @@ def families(sums: Sums, sources: Sources) -> Iterator[Metric]:
     yield _gauge("heartbeat_interval_seconds", {} if sums.interval is None else {(): sums.interval})
     yield _gauge("heartbeat_loss_ratio", {} if sums.loss is None else {(): sums.loss})
     yield _gauge("heartbeat_connections", {(): sources.connections()})
+    certificates = sources.certificates
+    until = None if certificates is None else certificates.not_after
+    yield _gauge("heartbeat_certificate_not_after_timestamp_seconds", {} if until is None else {(): until})
+    reloads = {} if certificates is None else certificates.reloads
+    yield _counter("heartbeat_certificate_reloads", {(outcome,): number for outcome, number in reloads.items()})
     yield InfoMetricFamily("heartbeat_build", _INFOS["heartbeat_build"], value=_build())
 
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from heartbeat.liveness.counters import Counters
+    from heartbeat.net.tls.certificates import Certificates
     from heartbeat.watch.failures import Failures
     from heartbeat.watch.registry import Registry
     from heartbeat.watch.tally import Totals
@@ -31,6 +32,7 @@ class Sources:
     :ivar rtt: the round trips of all own questions of this process
     :ivar lag: how late its event loop came, once per wake
     :ivar connections: how many are open now, joined or not
+    :ivar certificates: of this process; None without TLS
     :ivar labels: may be replaced at any time
     """
 
@@ -40,4 +42,5 @@ class Sources:
     rtt: Counters
     lag: Counters
     connections: Callable[[], int]
+    certificates: Certificates | None = None
     labels: Labels = field(default_factory=Labels)

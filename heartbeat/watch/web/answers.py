@@ -124,7 +124,7 @@ class Page(ABC):
     def render(self, request: Request) -> bytes | int:
         """Answer a request."""
         answer = self._answer(request)
-        request.setResponseCode(answer.status.value)
+        request.setResponseCode(answer.status.value, answer.status.phrase.encode())
         headers = request.responseHeaders
         headers.setRawHeaders("Content-Type", [answer.media])
         for name, value in answer.headers.items():
@@ -174,7 +174,7 @@ def _in_one(body: bytes) -> Generator[bytes, None, None]:
 
 
 def problem(request: Request, status: HTTPStatus, what: str) -> Answer:
-    """An error: JSON under ``/api``, a line of text elsewhere."""
+    """An error with one line for people: JSON under ``/api``, text elsewhere."""
     path = request.path
     if path == _API or path.startswith(_API + b"/"):
         return json_answer({"error": what}, status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from twisted.logger import Logger, LogLevel
@@ -9,12 +10,13 @@ from twisted.web import http
 from twisted.web.server import Request, Site
 
 from heartbeat.watch.news import News
-from heartbeat.watch.web.answers import Answer, Page, nothing_here
+from heartbeat.watch.web.answers import Answer, Page, nothing_here, problem
 from heartbeat.watch.web.api import FailureList, Peers
 from heartbeat.watch.web.assets import Static
 from heartbeat.watch.web.auth import OPEN, Passwords, Refusal
 from heartbeat.watch.web.events import Events
 from heartbeat.watch.web.health import PROBES, Alive, Health, Readiness, Ready
+from heartbeat.watch.web.hosts import AllowedHosts
 from heartbeat.watch.web.metrics import MetricsPage, Scraped
 from heartbeat.watch.web.page import FrontPage, Reasons
 from heartbeat.watch.web.slices import Turns
@@ -74,7 +76,11 @@ class WebSite(Site):
     noisy = False
     logger = Logger()
 
-    def __init__(self, root: _Root, reactor: IReactorTime, broadcast: Broadcast) -> None:
+    def __init__(
+        self, root: _Root, reactor: IReactorTime, broadcast: Broadcast, refusal: Page, hosts: AllowedHosts
+    ) -> None:
+        self._refusal = refusal
+        self._hosts = hosts
         build: Callable[..., None] = super().__init__
         build(root, requestFactory=WebRequest, parsePOSTFormSubmission=False, timeout=IDLE, reactor=reactor)
         self._root = root
@@ -90,6 +96,16 @@ class WebSite(Site):
         stop: Callable[[], None] = super().stopFactory
         stop()
 
+    def getResourceFor(self, request: Request) -> Any:
+        """The page; for a request that is meant for somebody else, one that says so."""
+        said = request.requestHeaders.getRawHeaders("host") or []
+        own: Any = request.getHost()
+        address = getattr(own, "host", None)
+        # Without a Host (HTTP/1.0) it is no browser.
+        if said and not (len(said) == 1 and self._hosts.allow(said[0], address)):
+            return self._refusal
+        return super().getResourceFor(request)  # type: ignore[no-untyped-call]  # Twisted's
+
     def log(self, request: http.Request) -> None:
         """Tell of a finished request."""
         if request.path in PROBES or request.code < 400:
@@ -97,6 +113,20 @@ class WebSite(Site):
         else:
             level = LogLevel.info if request.code < 500 else LogLevel.warn
         self.logger.emit(level, "{line}", line=access_line(request), status=request.code)
+
+
+class _Misdirected(Page):
+    """For requests that name a host which we are not."""
+
+    below = True
+
+    def answer(self, request: Request) -> Answer:
+        host = ", ".join(request.requestHeaders.getRawHeaders("host") or [])
+        return problem(
+            request,
+            HTTPStatus.MISDIRECTED_REQUEST,
+            f"this server is not called {host!r:.120}; if it is, start it with --web-host NAME",
+        )
 
 
 class _Branch(Page):
@@ -129,6 +159,7 @@ def make_site(
     readiness: Readiness = lambda: None,
     vitals: Vitals | None = None,
     reactor: IReactorTime | None = None,
+    hosts: AllowedHosts | None = None,
 ) -> WebSite:
     """Everything under one root, ready for ``listen``. It follows the register and the board.
 
@@ -136,6 +167,7 @@ def make_site(
     :param readiness: gives the reason why no new peers are wanted now, one line, or None
     :param vitals: what the page tells about the server itself
     :param reactor: None: the installed one
+    :param hosts: the names under which it may be asked for; None: its own addresses only
     """
     if reactor is None:
         from twisted.internet import reactor as installed
@@ -159,7 +191,7 @@ def make_site(
         b"metrics": MetricsPage(turns, metrics),
     }.items():
         root.putChild(path, page)
-    return WebSite(root, reactor, broadcast)
+    return WebSite(root, reactor, broadcast, _Misdirected(turns), AllowedHosts() if hosts is None else hosts)
 
 
 def access_line(request: http.Request) -> str:

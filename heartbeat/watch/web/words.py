@@ -244,6 +244,7 @@ EVIDENCE: Final = {
     "tcp.total_retrans": ("Segments repeated in all", "n"),
     "tcp.retrans": ("Of those on their way, repeated", "n"),
     "tcp.bytes_acked": ("Acknowledged in all", "B"),
+    "tcp.delivered": ("Segments delivered in all", "n"),
     "tcp.bytes_received": ("Received in all", "B"),
     "tcp.notsent": ("Never sent", "B"),
     "tcp.snd_wnd": ("Its window", "B"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import trustme
@@ -10,6 +11,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS, trustRootFromCertificates
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
+from heartbeat import HeartbeatConfig
 from heartbeat.liveness.states import State
 from heartbeat.net.adapters.line import LineHeartbeat
 from heartbeat.net.reasons import RefusedConnection, UnresponsiveConnection
@@ -29,12 +31,12 @@ class TlsTests(AdapterCase):
         self.options = optionsForClientTLS("server", trustRoot=roots)
         self.contact = PrivateCertificate.loadPEM(pem).options()
 
-    def talk(self, acceptor: Factory) -> Any:
+    def talk(self, acceptor: Factory, config: HeartbeatConfig = CONFIG) -> Any:
         """A talker whose handshake may not be over; the server has accepted it."""
         acceptor.noisy = False
         self.server.listen(PORT, acceptor)
         factory = LineHeartbeat.factory(
-            Factory.forProtocol(Talker), CONFIG, reactor=self.client.reactor, question=b"NOOP", answer=b"250"
+            Factory.forProtocol(Talker), config, reactor=self.client.reactor, question=b"NOOP", answer=b"250"
         )
         # With its clock: the TLS layer gathers small writes for a turn, and would wait for the installed reactor.
         secure = TLSMemoryBIOFactory(self.options, True, factory, clock=self.client.reactor)
@@ -86,4 +88,13 @@ class TlsTests(AdapterCase):
         self.assertEqual((handle.state, handle.cause), (State.REFUSED, "tls_timeout"))
         self.assertIsInstance(mine.lost.value, RefusedConnection)
         self.assertEqual(mine.lost.value.cause, "tls_timeout")
+        self.net.run(60.0)
+
+    def test_a_handshake_timeout_of_more_than_a_turn_of_the_wheel(self) -> None:
+        """Nobody is given up before his time, however long that is."""
+        mine = self.talk(Factory.forProtocol(Server), replace(CONFIG, handshake_timeout=25.0))
+        self.server.stall(60.0)
+        took = self.net.run_until(lambda: mine.lost is not None, 40.0)
+        self.assertGreater(took, 25.0 - LATE)
+        self.assertLess(took, 25.0 + LATE)
         self.net.run(60.0)

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from heartbeat import __version__
 from heartbeat.errors import MissingExtra
 from heartbeat.liveness.causes import FAILURE_REASONS, SPARE_REASONS
 from heartbeat.liveness.counters import Counters
+from heartbeat.net.tls.certificates import Certificates
 from heartbeat.watch.export import metrics_of
 from heartbeat.watch.export.metrics import Metrics
 from heartbeat.watch.export.sources import Labels, Sources
@@ -23,6 +25,7 @@ from heartbeat.watch.failures import Failures
 from heartbeat.watch.listeners import Listeners
 from heartbeat.watch.registry import Registry
 from heartbeat.watch.tally import Totals
+from tests.net.tls.cases import LONG_AGO, pem
 from tests.watch.crowd import Hands, Somebody
 
 #: Names, types and labels of surface.md, as far as they are not of later features.
@@ -37,6 +40,8 @@ SURFACE = {
     "heartbeat_loss_ratio": ("gauge", set()),
     "heartbeat_scheduler_lag_seconds": ("histogram", {"le"}),
     "heartbeat_connections": ("gauge", set()),
+    "heartbeat_certificate_not_after_timestamp_seconds": ("gauge", set()),  # no samples where there is no TLS
+    "heartbeat_certificate_reloads": ("counter", set()),
     "heartbeat_build_info": ("gauge", {"version", "twisted", "python", "openssl"}),
 }
 
@@ -224,6 +229,21 @@ class ValueTests(MetricsCase):
         self.assertEqual(self.sample("heartbeat_interval_seconds"), 0.5)
         self.assertEqual(self.sample("heartbeat_loss_ratio"), 0.5)
         self.assertEqual(self.sample("heartbeat_connections"), 3.0)
+
+    def test_certificates(self) -> None:
+        """When ours expires, and how often it was renewed; without TLS there is nothing to say."""
+        name = "heartbeat_certificate_not_after_timestamp_seconds"
+        self.assertIsNone(self.sample(name))
+        self.assertIsNone(self.sample("heartbeat_certificate_reloads_total", outcome="ok"))
+        clock = Clock()
+        clock.rightNow = 1.8e9
+        given = [pem("a"), pem("a"), pem("b", valid=LONG_AGO)]
+        held = self.sources.certificates = Certificates(lambda: given.pop(0), reactor=clock)
+        for _ in range(3):
+            self.successResultOf(held.reload())
+        self.assertEqual(self.sample(name), held.not_after)
+        self.assertEqual(self.sample("heartbeat_certificate_reloads_total", outcome="ok"), 1.0)
+        self.assertEqual(self.sample("heartbeat_certificate_reloads_total", outcome="error"), 1.0)
 
     def test_build(self) -> None:
         """What is running."""

@@ -87,7 +87,8 @@ class Connection:
 
     def send(self, path: str, method: str = "GET", body: bytes = b"", **headers: str) -> None:
         """Write a request."""
-        lines = [f"{method} {path} HTTP/1.1", "Host: here", *(f"{name}: {value}" for name, value in headers.items())]
+        headers = {"Host": "localhost", **headers}
+        lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
         if body:
             lines.append(f"Content-Length: {len(body)}")
         self.protocol.dataReceived("\r\n".join([*lines, "", ""]).encode() + body)

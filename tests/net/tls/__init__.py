@@ -1,0 +1,1 @@
+"""TLS: certificates, pins, reasons, links, and handshakes that take their time."""
