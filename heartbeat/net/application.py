@@ -104,6 +104,7 @@ class Application:
         self._last = self._reason or reason
         self.supply.stop()
         if self._opened:
+            self._stream.drop()
             self.serve(self._driver.seconds())
             return
         self._guest.forget()
@@ -175,15 +176,15 @@ class Application:
         stream, supply = self._stream, self.supply
         budget = BURST_OUT
         while True:
-            if not stream.ended_out:
-                supply.move(stream)
             given = self._driver.push(now)
             budget -= given
-            if supply.waiting(stream):
+            if stream.queued:
                 if not given:  # no credit, or the link is busy: something will happen
                     return
-            elif not supply.ask():
-                return
+            else:
+                supply.ask()
+                if not stream.queued:
+                    return
             if budget <= 0:
                 self._later()
                 return
@@ -194,8 +195,9 @@ class Application:
         if not data or self._last is not None or stream.ended_out:
             return
         if self._driver.session.parting is Parting.STAY:
-            self.supply.add(data)
-            self.serve(self._driver.seconds())
+            stream.send(data)
+            if not self._driver.busy:  # else it goes when the link has room
+                self.serve(self._driver.seconds())
             self.supply.brake(stream)
 
     def register(self, producer: Any, streaming: bool) -> None:

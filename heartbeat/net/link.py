@@ -46,6 +46,12 @@ class Link(Protocol):
     def write(self, data: bytes) -> bool:
         """Write, in order. True: the kernel has all of it. False: call :meth:`drained`."""
 
+    def write_all(self, pieces: list[bytes | memoryview]) -> bool:
+        """Write these, in order, as one: as :meth:`write`, and what is large is not copied where that is possible."""
+
+    def unsent(self) -> int | None:
+        """Bytes that the kernel has and has not sent; None if it cannot say."""
+
     def drained(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` once, when user space is empty."""
 
@@ -88,6 +94,14 @@ class _Gone:
     def write(self, data: bytes) -> bool:
         """Nothing waits here."""
         return True
+
+    def write_all(self, pieces: list[bytes | memoryview]) -> bool:
+        """Nothing waits here."""
+        return True
+
+    def unsent(self) -> int | None:
+        """It cannot say."""
+        return None
 
     def drained(self, callback: Callable[[], None]) -> None:
         """Nobody needs to be told."""
@@ -137,6 +151,14 @@ class OpaqueLink:
         """Write, in order."""
         self.transport.write(data)
         return False
+
+    def write_all(self, pieces: list[bytes | memoryview]) -> bool:
+        """Write these as one."""
+        return self.write(b"".join(pieces))
+
+    def unsent(self) -> int | None:
+        """It cannot say."""
+        return None
 
     def drained(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` after two turns."""
@@ -212,6 +234,28 @@ class TcpLink(OpaqueLink):
         transport.write(data)
         return False
 
+    def write_all(self, pieces: list[bytes | memoryview]) -> bool:
+        """As :meth:`write`, from where the pieces lie."""
+        transport = self.transport
+        if self._queued or not transport.connected or transport.TLS:
+            return self.write(b"".join(pieces))
+        try:
+            sent = self.socket.sendmsg(pieces)
+        except OSError as failed:  # as in write
+            sent = 0
+            self._errno = failed.errno
+        for number, piece in enumerate(pieces):
+            if sent < len(piece):
+                self._queued = True
+                transport.writeSequence([bytes(memoryview(piece)[sent:]), *map(bytes, pieces[number + 1 :])])
+                return False
+            sent -= len(piece)
+        return True
+
+    def unsent(self) -> int | None:
+        """As the kernel says."""
+        return kernel.unsent(self.socket)
+
     def drained(self, callback: Callable[[], None]) -> None:
         """Exact: Twisted asks a pull producer for more when user space is empty."""
         if self.transport.TLS or not self.transport.connected:
@@ -261,11 +305,20 @@ class TlsLink(OpaqueLink):
             self.socket = raw.socket
             raw.connectionLost = self._lost  # type: ignore[method-assign]  # as of a TcpLink; nothing is written by it
 
+    def write(self, data: bytes) -> bool:
+        """Through the TLS layer, past what gathers small writes for a turn (facts R12: a link is the only writer), and
+        on to the kernel."""
+        TLSMemoryBIOProtocol.write(self.transport, data)
+        return self.socket is not None and _hand_over(self._raw)
+
+    def unsent(self) -> int | None:
+        """As the kernel says, of ciphertext."""
+        return None if self.socket is None else kernel.unsent(self.socket)
+
     def drained(self, callback: Callable[[], None]) -> None:
-        """The TLS layer gathers small writes for a turn; after that, the raw transport knows when it is empty."""
-        raw = self._raw
-        if isinstance(raw, tcp.Connection):
-            self._turns.after_two(lambda: _tell_when_empty(raw, callback, self._turns))
+        """The raw transport knows when it is empty."""
+        if self.socket is not None:
+            _tell_when_empty(self._raw, callback, self._turns)
         else:
             self._turns.after_two(callback)
 
@@ -334,6 +387,23 @@ def _tell_when_empty(transport: Any, callback: Callable[[], None], turns: Turns)
     else:
         if transport.connected:
             transport.startWriting()  # it may be empty already: then the next poll says so
+
+
+def _hand_over(transport: Any) -> bool:
+    """Let a transport write to the kernel now what it would write behind the next poll. True: the kernel has all of it.
+
+    What fails is found out by the reactor, which calls the same once more."""
+    if not transport.connected or transport.disconnecting:
+        return False
+    empty: list[bool] = []
+    try:
+        transport.registerProducer(_Told(transport, lambda: empty.append(True)), False)
+    except RuntimeError:  # the slot is taken
+        return False
+    transport.doWrite()
+    if not empty:
+        transport.unregisterProducer()
+    return bool(empty)
 
 
 def link_for(transport: Any, turns: Turns, protocol: Any) -> Link:

@@ -218,8 +218,6 @@ class Session:
             decoder = self._decoder = Decoder()
         self._swift = False
         decoder.feed(data)
-        if self.stream is not None:
-            self.place()  # its application may have taken bytes meanwhile
         try:
             while self._takes_more() and (frame := decoder.next(self._allowed)) is not None:
                 # The kernel knows of its newest byte only: that is when the last frame of them came.
@@ -259,7 +257,7 @@ class Session:
     def place(self) -> None:
         """Work out anew which frames may stand here."""
         allowed = behind(self.caps, self.syncs.expects)
-        self._allowed = allowed if self.stream is None else {**allowed, frames.DATA: self.stream.credit_in}
+        self._allowed = allowed if self.stream is None else self.stream.beside(allowed)
 
     def data_to_send(self) -> bytes:
         """Control bytes for the peer, in order. DATA is asked for at :attr:`stream`, when these are gone."""

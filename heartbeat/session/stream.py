@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from heartbeat.errors import NotConnected, PeerViolation
-from heartbeat.wire.frames import HEADER_SIZE, Data, Window
+from heartbeat.wire.frames import DATA, HEADER_SIZE, Data, Window, data_header
 
-__all__ = ["CHUNK", "Stream"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
+__all__ = ["CHUNK", "FRAME", "Stream"]
+
+#: A DATA frame on the way out, header and all, is at most this: four fill a read of 64 KiB, and each a record of TLS.
+FRAME: Final = 16 * 1024
 # A PING or an ACK never waits behind more than a few of these.
-CHUNK: Final = 16 * 1024
+CHUNK: Final = FRAME - HEADER_SIZE
 MOST_CREDIT: Final = 2**31 - 1
 
 
@@ -20,23 +25,37 @@ class Stream:
 
     :param ours: DATA bytes that we hold for an application that is not reading: the peer's first credit
     :param theirs: the same of the peer: our first credit
-    :ivar inbox: payloads that came and that nobody has taken
+    :ivar inbox: what came and nobody has taken, small payloads together: so the objects are bounded as the bytes are
     :ivar ended_in: the peer's application has said that no more comes
     :ivar ended_out: ours has
+    :ivar queued: bytes of our application that are in no frame yet
     """
 
-    __slots__ = ("_eaten", "_ours", "_outbox", "credit_in", "credit_out", "ended_in", "ended_out", "inbox", "queued")
+    __slots__ = (
+        "_allowed", "_at", "_eaten", "_ours", "_outbox", "_said_end", "credit_in", "credit_out", "ended_in",
+        "ended_out", "inbox", "queued",
+    )  # fmt: skip
 
     def __init__(self, ours: int, theirs: int) -> None:
         self._ours = ours
         self.credit_in = ours
         self.credit_out = theirs
-        self.inbox: deque[bytes] = deque()
+        self.inbox: deque[bytes | bytearray] = deque()
         self.ended_in = False
         self.ended_out = False
+        self._allowed: dict[bytes, int] = {}
         self._eaten = 0  # bytes taken since the last WINDOW
-        self._outbox: deque[memoryview] = deque()  # views: what waits is never copied to cut a chunk off
-        self.queued = 0  # bytes in the outbox
+        self._outbox: deque[bytes] = deque()
+        self._at = 0  # how much of the first of them is in frames
+        self._said_end = False
+        self.queued = 0
+
+    # -- the peer's direction
+
+    def beside(self, others: Mapping[bytes, int]) -> Mapping[bytes, int]:
+        """What may stand here: these frames, and DATA within the credit. It is kept up to date until the next call."""
+        self._allowed = {**others, DATA: self.credit_in}
+        return self._allowed
 
     def received(self, payload: bytes) -> None:
         """A DATA frame came; its length was checked against :attr:`credit_in` at its header."""
@@ -45,14 +64,21 @@ class Stream:
         if not payload:
             self.ended_in = True
             return
-        if len(payload) > self.credit_in:
-            raise PeerViolation(f"DATA of {len(payload)} bytes with a credit of {self.credit_in}")
-        self.credit_in -= len(payload)
-        self.inbox.append(payload)
+        size = len(payload)
+        if size > self.credit_in:
+            raise PeerViolation(f"DATA of {size} bytes with a credit of {self.credit_in}")
+        self._allowed[DATA] = self.credit_in = self.credit_in - size
+        inbox = self.inbox
+        if not inbox or len(inbox[-1]) + size > CHUNK:
+            inbox.append(payload)
+        elif type(last := inbox[-1]) is bytearray:
+            last += payload
+        else:
+            inbox[-1] = bytearray(last + payload)
 
     def take(self) -> bytes:
-        """The oldest payload for the application, ``b""`` if there is none; then :meth:`ate` when it was consumed."""
-        return self.inbox.popleft() if self.inbox else b""
+        """The oldest bytes for the application, ``b""`` if there are none; then :meth:`ate` when they were consumed."""
+        return bytes(self.inbox.popleft()) if self.inbox else b""
 
     def ate(self, count: int) -> bytes:
         """The application has consumed ``count`` bytes. Returns WINDOW frames when enough came together."""
@@ -61,9 +87,11 @@ class Stream:
         while 2 * self._eaten >= self._ours and not self.ended_in:
             step = min(self._eaten, self._ours // 2)
             self._eaten -= step
-            self.credit_in += step
+            self._allowed[DATA] = self.credit_in = self.credit_in + step
             out += Window(step).encode()
         return out
+
+    # -- our direction
 
     def window(self, credit: int) -> None:
         """A WINDOW frame came."""
@@ -81,34 +109,59 @@ class Stream:
         if self.ended_out:
             raise NotConnected("the stream has ended in this direction")
         if data:
-            self._outbox.append(memoryview(data))
+            self._outbox.append(data)
             self.queued += len(data)
 
     def end(self) -> None:
         """Our application has no more: half-close, behind what is queued. Needs no credit."""
-        if not self.ended_out:
-            self.ended_out = True
-            self._outbox.append(memoryview(b""))
+        self.ended_out = True
 
-    def data_to_send(self, room: int) -> bytes:
-        """DATA frames of at most ``room`` bytes in all, as far as the credit goes."""
-        out = bytearray()
-        outbox = self._outbox
-        while outbox and len(out) + HEADER_SIZE <= room:
-            head = outbox[0]
-            if not len(head):
-                out += Data(b"").encode()
+    def drop(self) -> None:
+        """Forget what is queued: nothing can be sent any more."""
+        self._outbox.clear()
+        self._at = self.queued = 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a frame to send, of which the credit allows at least some."""
+        return self.credit_out > 0 if self.queued else self.ended_out and not self._said_end
+
+    def data_to_send(self, room: int) -> list[bytes | memoryview]:
+        """DATA frames of at most ``room`` bytes in all, as far as the credit goes: the pieces that make them up, in
+        order. What is large is never copied, and what is small shares a frame."""
+        out: list[bytes | memoryview] = []
+        while self.queued:
+            size = min(CHUNK, self.queued, self.credit_out, room - HEADER_SIZE)
+            if size <= 0:
+                return out
+            out += (data_header(size), self._cut(size))
+            self.credit_out -= size
+            self.queued -= size
+            room -= HEADER_SIZE + size
+        if self.ended_out and not self._said_end and room >= HEADER_SIZE:
+            self._said_end = True
+            out.append(Data(b"").encode())
+        return out
+
+    def _cut(self, size: int) -> bytes | memoryview:
+        """The first ``size`` bytes of the outbox: a view where one write has them, together where several have."""
+        outbox, at = self._outbox, self._at
+        left = len(outbox[0]) - at
+        if size <= left:
+            piece = memoryview(outbox[0])[at : at + size]
+            self._at += size
+            if size == left:
                 outbox.popleft()
-                continue
-            most = min(CHUNK, self.credit_out, room - len(out) - HEADER_SIZE)
-            if most <= 0:
-                break
-            chunk = head[:most]
-            if len(chunk) == len(head):
-                outbox.popleft()
-            else:
-                outbox[0] = head[most:]
-            self.credit_out -= len(chunk)
-            self.queued -= len(chunk)
-            out += Data(bytes(chunk)).encode()
-        return bytes(out)
+                self._at = 0
+            return piece
+        pieces: list[bytes | memoryview] = [memoryview(outbox.popleft())[at:]]
+        need = size - left
+        while len(outbox[0]) < need:
+            pieces.append(outbox.popleft())
+            need -= len(pieces[-1])
+        pieces.append(memoryview(outbox[0])[:need])
+        self._at = need
+        if need == len(outbox[0]):
+            outbox.popleft()
+            self._at = 0
+        return b"".join(pieces)

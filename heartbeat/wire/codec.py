@@ -77,24 +77,28 @@ class Decoder:
     it holds nothing, takes nothing and raises the same again: nobody guesses where the next frame starts.
     """
 
-    __slots__ = ("_at", "_broken", "_data", "_tail")
+    __slots__ = ("_at", "_broken", "_cut", "_data", "_tail")
 
     def __init__(self) -> None:
         self._data = b""  # what frames are taken from; empty only if nothing is held
         self._at = 0  # how much of it is taken
-        self._tail: bytearray | None = None  # what came behind it while it held something
+        self._tail: bytes | bytearray | None = None  # what came behind it while it held something
+        self._cut = 0  # how much of that was brought in
         self._broken: str | None = None  # the reason of the violation
 
     def feed(self, data: bytes) -> None:
         """Take what was read, cut anywhere. Next: :meth:`next`."""
         if not self._data:
             self._data = data
-        elif self._broken is None:
+        elif self._tail is None:
+            if self._broken is None:
+                self._tail = data
+        elif type(self._tail) is bytearray:
             # Growing one bytearray, and joining once when the frame is whole, stays linear for bytes that drip in.
-            if self._tail is None:
-                self._tail = bytearray(data)
-            else:
-                self._tail += data
+            self._tail += data
+        else:
+            self._tail = bytearray(self._tail[self._cut :] + data)
+            self._cut = 0
 
     def next(self, allowed: Mapping[bytes, int]) -> Frame | None:
         """The next whole frame, or None until there is one. Next: this again, or :meth:`feed` after None.
@@ -116,6 +120,11 @@ class Decoder:
         if magic in _PAIRS and magic in allowed:
             self._at = at + HEADER_SIZE
             return _new(_PAIRS[magic], (first, second))
+        if magic == DATA and (first << 16) + second <= allowed.get(DATA, -1):
+            end = at + HEADER_SIZE + (first << 16) + second
+            if end <= len(data):
+                self._at = end
+                return _new(Data, (data[at + HEADER_SIZE : end],))
         try:
             end = at + _size(magic, data, at, allowed)
             if len(data) < end:
@@ -132,7 +141,7 @@ class Decoder:
         """Bytes held: fed and not yet given out as a frame."""
         if self._broken is not None:
             return 0
-        return len(self._data) - self._at + (len(self._tail) if self._tail is not None else 0)
+        return len(self._data) - self._at + (len(self._tail) - self._cut if self._tail is not None else 0)
 
     def _wait(self, size: int, allowed: Mapping[bytes, int]) -> Frame | None:
         """The next frame, of at least ``size`` bytes, is not whole yet: bring the tail in, or keep the rest."""
@@ -140,13 +149,18 @@ class Decoder:
             raise PeerViolation(self._broken)
         rest = self._data[self._at :]
         self._at = 0
-        tail = self._tail
-        if tail is not None and (not rest or len(rest) + len(tail) >= size):
-            self._data = rest + tail
-            self._tail = None
-            return self.next(allowed)  # once: there is no tail any more
-        self._data = rest
-        return None
+        tail, cut = self._tail, self._cut
+        if tail is None or (rest and len(rest) + len(tail) - cut < size):
+            self._data = rest
+            return None
+        if rest:  # no more of the tail than this one frame: what is whole in it is never copied
+            end = cut + size - len(rest)
+            self._data = rest + tail[cut:end]
+        else:
+            end = len(tail)
+            self._data, self._at = bytes(tail), cut
+        self._tail, self._cut = (None, 0) if end == len(tail) else (tail, end)
+        return self.next(allowed)  # at most twice more: for the rest of a header, and of its body
 
 
 def _size(magic: bytes, data: bytes, at: int, allowed: Mapping[bytes, int]) -> int:

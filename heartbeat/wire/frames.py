@@ -285,7 +285,12 @@ class Data(NamedTuple):
 
     def encode(self) -> bytes:
         """The bytes on the wire. The caller keeps to the credit and to chunks of 16 KiB."""
-        return _pack_number(DATA, len(self.payload)) + self.payload
+        return data_header(len(self.payload)) + self.payload
+
+
+def data_header(size: int) -> bytes:
+    """What stands before ``size`` application bytes, for those who do not want to copy them: a :class:`Data` in parts."""
+    return _pack_number(DATA, size)
 
 
 class Window(NamedTuple):
