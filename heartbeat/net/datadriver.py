@@ -49,6 +49,12 @@ class DataDriver(Driver):
 
     # -- what happens
 
+    def received(self, data: bytes) -> None:
+        """Bytes came: beats are answered first, then the application gets its own."""
+        super().received(data)
+        if self.application is not None:
+            self.application.serve(self.seconds())
+
     def attend(self, now: float) -> None:
         """As for any connection; then the application has its turn."""
         super().attend(now)
@@ -106,16 +112,18 @@ class DataDriver(Driver):
         """Give the link control frames, and then a batch of DATA. Returns how many bytes of DATA it took."""
         self._flush(now)
         session = self.session
-        if self._outbox is not None or session.stream is None or session.parting is not Parting.STAY:
+        stream = session.stream
+        if self._outbox is not None or stream is None or not stream.ready or session.parting is not Parting.STAY:
             return 0
         unsent = self.link.unsent() if self.limited else None
-        if unsent is not None and unsent >= MOST_UNSENT:
-            if session.stream.ready:
-                self._busy(0, now)  # until the kernel wants more
+        if unsent is None:
+            room = BATCH
+        elif unsent < MOST_UNSENT:
+            room = AHEAD - unsent
+        else:
+            self._busy(0, now)  # until the kernel wants more
             return 0
-        pieces = session.stream.data_to_send(BATCH if unsent is None else AHEAD - unsent)
-        if not pieces:
-            return 0
+        pieces = stream.data_to_send(room)
         size = sum(map(len, pieces))
         self.given += size
         if not self.link.write_all(pieces):

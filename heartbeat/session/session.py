@@ -180,7 +180,7 @@ class Session:
     def receive_data(self, data: bytes, now: float, arrived: float | None = None) -> bool:
         """Take what was read. ``arrived``: when the kernel got it, given when we were late to read it.
 
-        Next: :meth:`data_to_send`. True: look at :meth:`events`, :attr:`applicant`, :attr:`parting`, :attr:`state` and
+        Next: :meth:`data_to_send`, and on a wrapped connection :attr:`stream`. True: look at :meth:`events`, :attr:`applicant`, :attr:`parting`, :attr:`state` and
         :meth:`next_timer`, too; on the hot path it is False.
         """
         if self._swift and len(data) == HEADER:  # one PING or one ACK, whole: the usual read
@@ -219,7 +219,12 @@ class Session:
         self._swift = False
         decoder.feed(data)
         try:
-            while self._takes_more() and (frame := decoder.next(self._allowed)) is not None:
+            while self._takes_more():
+                if self.stream is not None and (payload := decoder.run(self.stream.credit_in)):
+                    self.stream.received(payload)
+                    self.liveness.heard(now, beat=False)
+                if (frame := decoder.next(self._allowed)) is None:
+                    break
                 # The kernel knows of its newest byte only: that is when the last frame of them came.
                 take(self, frame, now, None if arrived is None or decoder.pending else arrived)
             if self.applicant is not None and decoder.pending > MOST_BEHIND:
@@ -227,8 +232,7 @@ class Session:
         except PeerViolation as violation:
             self.bye(violation.code, violation.reason, now)
         self._quicken()
-        news = self.liveness.news is not None or self.parting is not Parting.STAY
-        return news or self.gate is not None or self.stream is not None
+        return self.liveness.news is not None or self.parting is not Parting.STAY or self.gate is not None
 
     @property
     def pending(self) -> int:

@@ -62,6 +62,7 @@ _SHOWN: Final = 32
 # A frame is a tuple, and its own constructor costs twice as much as this.
 _new: Final = tuple.__new__
 _header: Final = Struct(">4sHH").unpack_from
+_sized: Final = Struct(">4sI").unpack_from
 _number: Final = Struct(">4xI").unpack_from
 _low: Final = Struct(">6xH").unpack_from
 _signed: Final = Struct(">4xHH16s").unpack_from
@@ -120,21 +121,57 @@ class Decoder:
         if magic in _PAIRS and magic in allowed:
             self._at = at + HEADER_SIZE
             return _new(_PAIRS[magic], (first, second))
-        if magic == DATA and (first << 16) + second <= allowed.get(DATA, -1):
-            end = at + HEADER_SIZE + (first << 16) + second
-            if end <= len(data):
-                self._at = end
-                return _new(Data, (data[at + HEADER_SIZE : end],))
         try:
             end = at + _size(magic, data, at, allowed)
             if len(data) < end:
                 return self._wait(end - at, allowed)
             frame = _DECODE[magic](data, at, end)
         except PeerViolation as violation:
-            self._data, self._at, self._tail, self._broken = _BROKEN, 0, None, violation.reason
+            self._data, self._at, self._tail, self._cut = _BROKEN, 0, None, 0
+            self._broken = violation.reason
             raise
         self._at = end
         return frame
+
+    def run(self, credit: int) -> bytes:
+        """The payloads of all whole DATA frames that stand next, as one; ``b""`` where another frame stands.
+
+        In a stream of DATA this is what :meth:`next` would give frame by frame, in one go and with one copy. What it
+        does not take (the end of a stream, half a frame, one over the credit) is left to :meth:`next`: call that after
+        this.
+
+        :param credit: the most bytes of payload that may be taken
+        """
+        data, at, found = self._data, self._at, []
+        if self._tail is not None and (split := self._split(credit)):
+            found += split
+            credit -= len(split[0]) + len(split[1])
+            data, at = self._data, self._at
+        view, end = memoryview(data), len(data)
+        while at + HEADER_SIZE < end:
+            magic, size = _sized(data, at)
+            if magic != DATA or not 0 < size <= credit or at + HEADER_SIZE + size > end:
+                break
+            at += HEADER_SIZE
+            found.append(view[at : at + size])
+            at += size
+            credit -= size
+        self._at = at
+        return b"".join(found)
+
+    def _split(self, credit: int) -> tuple[memoryview, memoryview] | None:
+        """The two parts of a DATA frame whose beginning was held, and whose rest has come with all that follows."""
+        data, at, tail = self._data, self._at, self._tail
+        held = len(data) - at - HEADER_SIZE
+        if held < 0 or type(tail) is not bytes:
+            return None
+        magic, size = _sized(data, at)
+        end = self._cut + size - held
+        if magic != DATA or not 0 < size <= credit or not self._cut < end <= len(tail):
+            return None
+        parts = memoryview(data)[at + HEADER_SIZE :], memoryview(tail)[self._cut : end]
+        self._data, self._at, self._tail, self._cut = tail, end, None, 0
+        return parts
 
     @property
     def pending(self) -> int:
