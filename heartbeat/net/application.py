@@ -20,6 +20,7 @@ from heartbeat.net.guest import AbortedConnection, Guest
 from heartbeat.net.supply import Supply
 from heartbeat.net.wrapped_transport import transport_for
 from heartbeat.session.parting import Parting
+from heartbeat.session.stream import CHUNK
 
 if TYPE_CHECKING:
     from heartbeat.net.datadriver import DataDriver
@@ -31,6 +32,8 @@ __all__ = ["Application"]
 #: Bytes that are delivered, or given to the link, in one turn of the reactor.
 BURST_IN: Final = 64 * 1024
 BURST_OUT: Final = 256 * 1024
+#: With less than this waiting the producer is asked for more.
+LITTLE: Final = CHUNK
 
 
 class Application:
@@ -176,15 +179,12 @@ class Application:
         stream, supply = self._stream, self.supply
         budget = BURST_OUT
         while True:
-            given = self._driver.push(now)
-            budget -= given
-            if stream.queued:
-                if not given:  # no credit, or the link is busy: something will happen
-                    return
-            else:
+            if stream.queued < LITTLE:  # what is left over would go in a frame of its own
                 supply.ask()
-                if not stream.queued:
-                    return
+            given = self._driver.push(now)
+            if not given:  # nothing to send, no credit, or the link is busy: something will happen
+                return
+            budget -= given
             if budget <= 0:
                 self._later()
                 return

@@ -105,8 +105,8 @@ class DataDriver(Driver):
         self._wheel.put(self, at)
 
     def soon(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` two turns later: what the reactor has read meanwhile comes first."""
-        self._wheel.turns.after_two(callback)
+        """Call ``callback`` in the next turn: what the reactor has to read comes first, at the latest after that."""
+        self._wheel.later(callback)
 
     def push(self, now: float) -> int:
         """Give the link control frames, and then a batch of DATA. Returns how many bytes of DATA it took."""
@@ -126,7 +126,7 @@ class DataDriver(Driver):
         pieces = stream.data_to_send(room)
         size = sum(map(len, pieces))
         self.given += size
-        if not self.link.write_all(pieces):
+        if not self.link.write_all(pieces, size):
             self._lent = size
             self._busy(0, now)
         return size

@@ -34,7 +34,7 @@ ENABLED: Final = os.environ.get("HEARTBEAT_NO_KERNEL", "") in ("", "0")
 # Newer kernels fill more of the structure; we read 232 bytes of it.
 INFO_SIZE: Final = 256
 _TCP_INFO: Final[int | None] = getattr(socket, "TCP_INFO", None) if ENABLED else None
-_INT: Final = struct.Struct("i")
+_ZERO: Final = bytes(struct.calcsize("i"))
 # On a connection that carries DATA a beat waits behind this much in the kernel (wire.md §7).
 MOST_UNSENT: Final = 16 * 1024
 _NOTSENT_LOWAT: Final[int | None] = getattr(socket, "TCP_NOTSENT_LOWAT", None) if ENABLED else None
@@ -84,7 +84,7 @@ def _count(sock: socket.socket, request: int | None) -> int | None:
     if not ENABLED or request is None:
         return None
     try:
-        return int(_INT.unpack(fcntl.ioctl(sock.fileno(), request, bytes(_INT.size)))[0])
+        return int.from_bytes(fcntl.ioctl(sock.fileno(), request, _ZERO), sys.byteorder)
     except (OSError, ValueError):  # closed meanwhile
         return None
 

@@ -46,8 +46,8 @@ class Link(Protocol):
     def write(self, data: bytes) -> bool:
         """Write, in order. True: the kernel has all of it. False: call :meth:`drained`."""
 
-    def write_all(self, pieces: list[bytes | memoryview]) -> bool:
-        """Write these, in order, as one: as :meth:`write`, and what is large is not copied where that is possible."""
+    def write_all(self, pieces: list[bytes | memoryview], size: int) -> bool:
+        """Write these, ``size`` bytes in all, as one: as :meth:`write`, and what is large is copied only if it must."""
 
     def unsent(self) -> int | None:
         """Bytes that the kernel has and has not sent; None if it cannot say."""
@@ -95,7 +95,7 @@ class _Gone:
         """Nothing waits here."""
         return True
 
-    def write_all(self, pieces: list[bytes | memoryview]) -> bool:
+    def write_all(self, pieces: list[bytes | memoryview], size: int) -> bool:
         """Nothing waits here."""
         return True
 
@@ -152,7 +152,7 @@ class OpaqueLink:
         self.transport.write(data)
         return False
 
-    def write_all(self, pieces: list[bytes | memoryview]) -> bool:
+    def write_all(self, pieces: list[bytes | memoryview], size: int) -> bool:
         """Write these as one."""
         return self.write(b"".join(pieces))
 
@@ -234,7 +234,7 @@ class TcpLink(OpaqueLink):
         transport.write(data)
         return False
 
-    def write_all(self, pieces: list[bytes | memoryview]) -> bool:
+    def write_all(self, pieces: list[bytes | memoryview], size: int) -> bool:
         """As :meth:`write`, from where the pieces lie."""
         transport = self.transport
         if self._queued or not transport.connected or transport.TLS:
@@ -244,13 +244,15 @@ class TcpLink(OpaqueLink):
         except OSError as failed:  # as in write
             sent = 0
             self._errno = failed.errno
+        if sent == size:
+            return True
+        self._queued = True
         for number, piece in enumerate(pieces):
             if sent < len(piece):
-                self._queued = True
-                transport.writeSequence([bytes(memoryview(piece)[sent:]), *map(bytes, pieces[number + 1 :])])
-                return False
+                transport.write(b"".join([memoryview(piece)[sent:], *pieces[number + 1 :]]))
+                break
             sent -= len(piece)
-        return True
+        return False
 
     def unsent(self) -> int | None:
         """As the kernel says."""

@@ -1,4 +1,4 @@
-"""The producer of an application: paused while much waits for the link, asked for more when nothing does."""
+"""The producer of an application: paused while much waits for the link, asked for more when little does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Supply"]
 
-#: A push producer is paused when more than this waits, and goes on when nothing does: as Twisted's own transports.
+#: A push producer is paused when more than this waits, and goes on when little does: as Twisted's own transports, nearly.
 MOST_WAITING: Final = 64 * 1024
 
 # Calls a method of the application: what that raises ends the connection.
@@ -52,7 +52,7 @@ class Supply:
         self._call(self.producer.pauseProducing)
 
     def ask(self) -> None:
-        """Nothing waits: let the producer go on, if there is one."""
+        """Little waits: let the producer go on, if there is one."""
         if self.producer is not None and (self._paused or not self._streaming):
             self._paused = False
             self._call(self.producer.resumeProducing)

@@ -130,15 +130,17 @@ class Stream:
         """DATA frames of at most ``room`` bytes in all, as far as the credit goes: the pieces that make them up, in
         order. What is large is never copied, and what is small shares a frame."""
         out: list[bytes | memoryview] = []
-        while self.queued:
-            size = min(CHUNK, self.queued, self.credit_out, room - HEADER_SIZE)
+        left = most = min(self.queued, self.credit_out)
+        while left:
+            size = min(CHUNK, left, room - HEADER_SIZE)
             if size <= 0:
-                return out
+                break
             out += (data_header(size), self._cut(size))
-            self.credit_out -= size
-            self.queued -= size
+            left -= size
             room -= HEADER_SIZE + size
-        if self.ended_out and not self._said_end and room >= HEADER_SIZE:
+        self.credit_out -= most - left
+        self.queued -= most - left
+        if self.ended_out and not (self.queued or self._said_end) and room >= HEADER_SIZE:
             self._said_end = True
             out.append(Data(b"").encode())
         return out
