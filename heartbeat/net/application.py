@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from heartbeat.liveness.states import FINAL, State
 from heartbeat.net.closing import Closing
 from heartbeat.net.guest import AbortedConnection, Guest
-from heartbeat.net.supply import Supply
+from heartbeat.net.supply import MOST_WAITING, Supply
 from heartbeat.net.wrapped_transport import transport_for
 from heartbeat.session.parting import Parting
 from heartbeat.session.stream import CHUNK
@@ -192,13 +192,13 @@ class Application:
     def write(self, data: bytes) -> None:
         """Send. After the end: nothing, as on any transport of Twisted's."""
         stream = self._stream
-        if not data or self._last is not None or stream.ended_out:
+        if not data or stream.ended_out or self._last is not None or self._driver.session.parting is not Parting.STAY:
             return
-        if self._driver.session.parting is Parting.STAY:
-            stream.send(data)
-            if not self._driver.busy:  # else it goes when the link has room
-                self.serve(self._driver.seconds())
-            self.supply.brake(stream)
+        stream.send(data)
+        if not self._serving and not self._driver.busy:  # else it goes when the link has room
+            self.serve(self._driver.seconds())
+        if stream.queued > MOST_WAITING:
+            self.supply.brake()
 
     def register(self, producer: Any, streaming: bool) -> None:
         """Take a producer."""
@@ -206,7 +206,8 @@ class Application:
             producer.stopProducing()
             return
         self.supply.register(producer, streaming)
-        self.supply.brake(self._stream)
+        if self._stream.queued > MOST_WAITING:
+            self.supply.brake()
         if self._serving:  # it may be too late for this turn
             self._later()
         else:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    from heartbeat.session.stream import Stream
-
-__all__ = ["Supply"]
+__all__ = ["MOST_WAITING", "Supply"]
 
 #: A push producer is paused when more than this waits, and goes on when little does: as Twisted's own transports, nearly.
 MOST_WAITING: Final = 64 * 1024
@@ -44,12 +41,11 @@ class Supply:
         """It will write no more."""
         self.producer = None
 
-    def brake(self, stream: Stream) -> None:
-        """Pause a push producer if too much waits."""
-        if self.producer is None or not self._streaming or self._paused or stream.queued <= MOST_WAITING:
-            return
-        self._paused = True
-        self._call(self.producer.pauseProducing)
+    def brake(self) -> None:
+        """Too much waits: pause a push producer."""
+        if self.producer is not None and self._streaming and not self._paused:
+            self._paused = True
+            self._call(self.producer.pauseProducing)
 
     def ask(self) -> None:
         """Little waits: let the producer go on, if there is one."""

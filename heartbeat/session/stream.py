@@ -18,6 +18,7 @@ FRAME: Final = 16 * 1024
 # A PING or an ACK never waits behind more than a few of these.
 CHUNK: Final = FRAME - HEADER_SIZE
 MOST_CREDIT: Final = 2**31 - 1
+_FULL: Final = data_header(CHUNK)
 
 
 class Stream:
@@ -131,13 +132,20 @@ class Stream:
         order. What is large is never copied, and what is small shares a frame."""
         out: list[bytes | memoryview] = []
         left = most = min(self.queued, self.credit_out)
-        while left:
-            size = min(CHUNK, left, room - HEADER_SIZE)
-            if size <= 0:
-                break
-            out += (data_header(size), self._cut(size))
-            left -= size
-            room -= HEADER_SIZE + size
+        while left and room > HEADER_SIZE:
+            head, at = memoryview(self._outbox[0]), self._at
+            wide = min(left, len(head) - at, room // FRAME * CHUNK) // CHUNK * CHUNK
+            for start in range(at, at + wide, CHUNK):  # whole frames out of one large write
+                out += (_FULL, head[start : start + CHUNK])
+            if wide:
+                self._skip(wide)
+                room -= wide // CHUNK * FRAME
+                left -= wide
+            else:
+                size = min(CHUNK, left, room - HEADER_SIZE)
+                out += (data_header(size), self._cut(size))
+                room -= HEADER_SIZE + size
+                left -= size
         self.credit_out -= most - left
         self.queued -= most - left
         if self.ended_out and not (self.queued or self._said_end) and room >= HEADER_SIZE:
@@ -151,19 +159,23 @@ class Stream:
         left = len(outbox[0]) - at
         if size <= left:
             piece = memoryview(outbox[0])[at : at + size]
-            self._at += size
-            if size == left:
-                outbox.popleft()
-                self._at = 0
+            self._skip(size)
             return piece
         pieces: list[bytes | memoryview] = [memoryview(outbox.popleft())[at:]]
         need = size - left
-        while len(outbox[0]) < need:
+        while len(outbox[0]) <= need:
             pieces.append(outbox.popleft())
             need -= len(pieces[-1])
-        pieces.append(memoryview(outbox[0])[:need])
+            if not need:
+                break
         self._at = need
-        if need == len(outbox[0]):
-            outbox.popleft()
-            self._at = 0
+        if need:
+            pieces.append(memoryview(outbox[0])[:need])
         return b"".join(pieces)
+
+    def _skip(self, size: int) -> None:
+        """The first write has given this much more."""
+        self._at += size
+        if self._at == len(self._outbox[0]):
+            self._outbox.popleft()
+            self._at = 0
