@@ -20,20 +20,22 @@ from heartbeat.net.guest import AbortedConnection, Guest
 from heartbeat.net.supply import MOST_WAITING, Supply
 from heartbeat.net.wrapped_transport import transport_for
 from heartbeat.session.parting import Parting
-from heartbeat.session.stream import CHUNK
+from heartbeat.session.stream import CHUNK, Stream
 
 if TYPE_CHECKING:
     from heartbeat.net.datadriver import DataDriver
     from heartbeat.net.wrapper import WrappedProtocol
-    from heartbeat.session.stream import Stream
 
 __all__ = ["Application"]
 
 #: Bytes that are delivered, or given to the link, in one turn of the reactor.
 BURST_IN: Final = 64 * 1024
 BURST_OUT: Final = 256 * 1024
-#: With less than this waiting the producer is asked for more.
-LITTLE: Final = CHUNK
+STAY: Final = Parting.STAY
+# The stream of a connection whose gate has not opened.
+NOTHING: Final = Stream(0, 0)
+#: With no more than this waiting, less than a frame, the producer is asked for more.
+LITTLE: Final = CHUNK - 1
 
 
 class Application:
@@ -50,7 +52,7 @@ class Application:
     """
 
     __slots__ = (
-        "_driver", "_guest", "_last", "_later_called", "_opened", "_read_over", "_reason", "_serving",
+        "_driver", "_guest", "_last", "_later_called", "_opened", "_read_over", "_reason", "_serving", "_stream",
         "closing", "paused", "supply", "wrapping",
     )  # fmt: skip
 
@@ -67,6 +69,7 @@ class Application:
         self.supply = Supply(self._guest.call)
         self.paused = False
         self.closing = Closing(driver, self.supply, self._guest, wrapping.close_timeout)
+        self._stream = NOTHING
         self._opened = False
         self._serving = False
         self._later_called = False
@@ -118,8 +121,9 @@ class Application:
     def _open(self, now: float) -> bool:
         """Connect the user's protocol if the gate is open. True: it is connected."""
         session = self._driver.session
-        if session.gate is not None or self._last is not None:
-            return False
+        if session.gate is not None or session.stream is None or self._last is not None:
+            return False  # without a stream it was never open: both ends offer DATA, or the HELLO is refused
+        self._stream = session.stream
         if self._guest.protocol is None:  # one that was built is connected in any case: its factory counts on that
             # A peer that let us in, sent something and left, all in one read, has not refused us.
             came = session.beats.state is State.LEFT and bool(self._stream.inbox)
@@ -141,12 +145,6 @@ class Application:
         return self.paused and self._driver.session.beats.state is State.DEAD
 
     @property
-    def _stream(self) -> Stream:
-        stream = self._driver.session.stream
-        assert stream is not None  # no gate opens without: both ends offer DATA, or the HELLO is refused
-        return stream
-
-    @property
     def connected(self) -> bool:
         """Whether the transport is there."""
         return self._last is None
@@ -157,7 +155,7 @@ class Application:
         session, stream = self._driver.session, self._stream
         budget = BURST_IN
         while stream.inbox and not self.paused and not self.closing.begun:
-            if budget <= 0:
+            if len(stream.inbox[0]) > budget < BURST_IN:
                 self._later()
                 return
             payload = stream.take()
@@ -179,8 +177,8 @@ class Application:
         stream, supply = self._stream, self.supply
         budget = BURST_OUT
         while True:
-            if stream.queued < LITTLE:  # what is left over would go in a frame of its own
-                supply.ask()
+            if supply.producer is not None and stream.queued <= min(LITTLE, stream.credit_out):
+                supply.ask()  # already now: what is left over would go in a frame of its own
             given = self._driver.push(now)
             if not given:  # nothing to send, no credit, or the link is busy: something will happen
                 return
@@ -190,9 +188,15 @@ class Application:
                 return
 
     def write(self, data: bytes) -> None:
-        """Send. After the end: nothing, as on any transport of Twisted's."""
+        """Send. After the end: nothing, as on any transport of Twisted's. This is called once for each line of text
+        that some application writes: it is as short as it can be.
+
+        :raises TypeError: ``data`` is no bytes
+        """
+        if not isinstance(data, bytes):
+            raise TypeError(f"data must be bytes, not {type(data).__name__}")
         stream = self._stream
-        if not data or stream.ended_out or self._last is not None or self._driver.session.parting is not Parting.STAY:
+        if not data or stream.ended_out or self._last is not None or self._driver.session.parting is not STAY:
             return
         stream.send(data)
         if not self._serving and not self._driver.busy:  # else it goes when the link has room

@@ -35,6 +35,9 @@ PASSES_ON: Final[tuple[type, ...]] = tuple(
 
 __all__ = ["GONE", "ILinkSource", "Link", "OpaqueLink", "TcpLink", "TlsLink", "link_for"]
 
+#: What the TLS layer of Twisted puts into one record.
+RECORD: Final = 16 * 1024
+
 
 class Link(Protocol):
     """The face that a pulse sees of a transport."""
@@ -294,12 +297,13 @@ class TcpLink(OpaqueLink):
 class TlsLink(OpaqueLink):
     """TLS made by an endpoint: written to through the TLS layer, seen into through the socket below it."""
 
-    __slots__ = ("_ended", "_how", "_raw", "socket")
+    __slots__ = ("_ended", "_how", "_raw", "_ready", "socket")
 
     def __init__(self, transport: TLSMemoryBIOProtocol, turns: Turns) -> None:
         super().__init__(transport, turns)
         raw: Any = transport.transport
         self._raw = raw
+        self._ready = False
         self.socket: socket.socket | None = None
         self._ended: Evidence | None = None
         self._how: Literal["eof", "error"] = "error"
@@ -311,7 +315,26 @@ class TlsLink(OpaqueLink):
         """Through the TLS layer, past what gathers small writes for a turn (facts R12: a link is the only writer), and
         on to the kernel."""
         TLSMemoryBIOProtocol.write(self.transport, data)
-        return self.socket is not None and _hand_over(self._raw)
+        return self.socket is not None and self._shaken() and _hand_over(self._raw)
+
+    def _shaken(self) -> bool:
+        """Whether the handshake is done: before that the TLS layer itself holds what is written."""
+        if not self._ready:
+            handle = self.transport.getHandle()
+            self._ready = handle is not None and None not in (handle.get_finished(), handle.get_peer_finished())
+        return self._ready
+
+    def write_all(self, pieces: list[bytes | memoryview], size: int) -> bool:
+        """As :meth:`write`, a record of TLS at a time: what fills one exactly is not copied again."""
+        record: list[bytes | memoryview] = []
+        length = 0
+        for piece in pieces:
+            if length + len(piece) > RECORD:
+                TLSMemoryBIOProtocol.write(self.transport, b"".join(record))
+                record, length = [], 0
+            record.append(piece)
+            length += len(piece)
+        return self.write(b"".join(record))
 
     def unsent(self) -> int | None:
         """As the kernel says, of ciphertext."""
@@ -394,7 +417,8 @@ def _tell_when_empty(transport: Any, callback: Callable[[], None], turns: Turns)
 def _hand_over(transport: Any) -> bool:
     """Let a transport write to the kernel now what it would write behind the next poll. True: the kernel has all of it.
 
-    What fails is found out by the reactor, which calls the same once more."""
+    What fails is found out by the reactor, which calls the same once more.
+    """
     if not transport.connected or transport.disconnecting:
         return False
     empty: list[bool] = []

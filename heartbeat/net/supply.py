@@ -7,7 +7,7 @@ from typing import Any, Final
 
 __all__ = ["MOST_WAITING", "Supply"]
 
-#: A push producer is paused when more than this waits, and goes on when little does: as Twisted's own transports, nearly.
+#: A push producer is paused when more than this waits, as by Twisted's own transports, and goes on when little does.
 MOST_WAITING: Final = 64 * 1024
 
 # Calls a method of the application: what that raises ends the connection.

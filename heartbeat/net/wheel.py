@@ -138,6 +138,7 @@ class Wheel:
         self._look_at_clocks(now)
 
     def later(self, call: Callable[[], None]) -> None:
+        """Call in the next turn of the reactor, whatever the clocks do."""
         self._alarm.later(call)
 
     def _arm(self, tick: int) -> None:

@@ -77,8 +77,6 @@ class WrappedTransport:
 
         :raises TypeError: ``data`` is no bytes
         """
-        if not isinstance(data, bytes):
-            raise TypeError(f"data must be bytes, not {type(data).__name__}")
         self._application.write(data)
 
     def writeSequence(self, data: Iterable[bytes]) -> None:

@@ -59,6 +59,7 @@ SYNC_SIZE: Final = HEADER + frames.BODY_LIMITS[frames.SYNC]
 PING: Final = frames.PING
 ACK: Final = frames.ACK
 SYNC: Final = frames.SYNC
+DATA: Final = frames.DATA
 _PING: Final = Struct(">4sHH").pack
 _U16S: Final = Struct(">4xHH").unpack
 
@@ -180,8 +181,8 @@ class Session:
     def receive_data(self, data: bytes, now: float, arrived: float | None = None) -> bool:
         """Take what was read. ``arrived``: when the kernel got it, given when we were late to read it.
 
-        Next: :meth:`data_to_send`, and on a wrapped connection :attr:`stream`. True: look at :meth:`events`, :attr:`applicant`, :attr:`parting`, :attr:`state` and
-        :meth:`next_timer`, too; on the hot path it is False.
+        Next: :meth:`data_to_send`, and :attr:`stream` where there is one. True: look at :meth:`events`,
+        :attr:`applicant`, :attr:`parting`, :attr:`state` and :meth:`next_timer`, too; on the hot path it is False.
         """
         if self._swift and len(data) == HEADER:  # one PING or one ACK, whole: the usual read
             magic = data[:4]
@@ -208,6 +209,9 @@ class Session:
                 self.liveness.heard(now, beat=False)
                 self.spend(now)
                 return self.liveness.news is not None
+        elif self._swift and data[:4] == DATA and self.stream is not None and self.stream.whole(data):
+            self.liveness.heard(now, beat=False)
+            return self.liveness.news is not None
         return self._receive(data, now, arrived)
 
     def _receive(self, data: bytes, now: float, arrived: float | None) -> bool:
@@ -232,7 +236,8 @@ class Session:
         except PeerViolation as violation:
             self.bye(violation.code, violation.reason, now)
         self._quicken()
-        return self.liveness.news is not None or self.parting is not Parting.STAY or self.gate is not None
+        news = self.liveness.news is not None or self.parting is not Parting.STAY
+        return news or self.gate is not None
 
     @property
     def pending(self) -> int:

@@ -58,6 +58,14 @@ class Stream:
         self._allowed = {**others, DATA: self.credit_in}
         return self._allowed
 
+    def whole(self, frame: bytes) -> bool:
+        """Take what looks like one DATA frame and nothing else; False, and nothing happened, where it is not."""
+        size = len(frame) - HEADER_SIZE
+        if not 0 < size <= self.credit_in or frame[:HEADER_SIZE] != data_header(size) or self.ended_in:
+            return False
+        self.received(frame[HEADER_SIZE:])
+        return True
+
     def received(self, payload: bytes) -> None:
         """A DATA frame came; its length was checked against :attr:`credit_in` at its header."""
         if self.ended_in:

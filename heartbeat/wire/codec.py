@@ -142,7 +142,8 @@ class Decoder:
 
         :param credit: the most bytes of payload that may be taken
         """
-        data, at, found = self._data, self._at, []
+        found: list[memoryview] = []
+        data, at = self._data, self._at
         if self._tail is not None and (split := self._split(credit)):
             found += split
             credit -= len(split[0]) + len(split[1])

@@ -289,7 +289,7 @@ class Data(NamedTuple):
 
 
 def data_header(size: int) -> bytes:
-    """What stands before ``size`` application bytes, for those who do not want to copy them: a :class:`Data` in parts."""
+    """What stands before ``size`` application bytes: a :class:`Data` for those who do not want to copy them."""
     return _pack_number(DATA, size)
 
 
