@@ -12,13 +12,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from twisted.internet import endpoints, error, tcp
-from twisted.internet.interfaces import IPullProducer
 from twisted.protocols.tls import TLSMemoryBIOProtocol
-from zope.interface import Interface, implementer
+from zope.interface import Interface
 
 from heartbeat.liveness.evidence import Ending, Evidence
 from heartbeat.net import kernel
 from heartbeat.net.endings import told
+from heartbeat.net.gone_link import GONE
+from heartbeat.net.handover import hand_over, tell_when_empty
 
 if TYPE_CHECKING:
     import socket
@@ -85,57 +86,6 @@ class ILinkSource(Interface):
 
     def heartbeat_link() -> Link:
         """The link of this transport."""
-
-
-class _Gone:
-    """In the place of a link whose transport has ended: whoever keeps a handle keeps no transport."""
-
-    __slots__ = ()
-    transport = None
-    exact = False
-
-    def write(self, data: bytes) -> bool:
-        """Nothing waits here."""
-        return True
-
-    def write_all(self, pieces: list[bytes | memoryview], size: int) -> bool:
-        """Nothing waits here."""
-        return True
-
-    def unsent(self) -> int | None:
-        """It cannot say."""
-        return None
-
-    def drained(self, callback: Callable[[], None]) -> None:
-        """Nobody needs to be told."""
-
-    def look(self, now: float) -> Evidence:
-        """There is nothing to see."""
-        return Evidence(now)
-
-    def arrived_at(self, now: float) -> float | None:
-        """Nothing arrives."""
-        return None
-
-    def pause(self) -> None:
-        """There is nothing to stop."""
-
-    def resume(self) -> None:
-        """There is nothing to read."""
-
-    def close(self) -> None:
-        """It is closed."""
-
-    def abort(self) -> None:
-        """It has ended."""
-
-    def ending(self, reason: Failure, now: float) -> Ending:
-        """It has ended before."""
-        return Ending("aborted")
-
-
-#: The link of a connection that is gone.
-GONE: Final[Link] = _Gone()
 
 
 class OpaqueLink:
@@ -267,7 +217,7 @@ class TcpLink(OpaqueLink):
             self._turns.after_two(callback)
             return
         self._queued = True
-        _tell_when_empty(self.transport, lambda: self._emptied(callback), self._turns)
+        tell_when_empty(self.transport, lambda: self._emptied(callback), self._turns)
 
     def _emptied(self, callback: Callable[[], None]) -> None:
         self._queued = False
@@ -315,7 +265,7 @@ class TlsLink(OpaqueLink):
         """Through the TLS layer, past what gathers small writes for a turn (facts R12: a link is the only writer), and
         on to the kernel."""
         TLSMemoryBIOProtocol.write(self.transport, data)
-        return self.socket is not None and self._shaken() and _hand_over(self._raw)
+        return self.socket is not None and self._shaken() and hand_over(self._raw)
 
     def _shaken(self) -> bool:
         """Whether the handshake is done: before that the TLS layer itself holds what is written."""
@@ -343,7 +293,7 @@ class TlsLink(OpaqueLink):
     def drained(self, callback: Callable[[], None]) -> None:
         """The raw transport knows when it is empty."""
         if self.socket is not None:
-            _tell_when_empty(self._raw, callback, self._turns)
+            tell_when_empty(self._raw, callback, self._turns)
         else:
             self._turns.after_two(callback)
 
@@ -376,60 +326,6 @@ class TlsLink(OpaqueLink):
         elif how == "error":  # the TLS layer itself found something wrong, and closed
             return Ending("error", Evidence(now, error=reason.type.__name__ if reason.type is not None else None))
         return told(how, self._ended, None, now)
-
-
-@implementer(IPullProducer)
-class _Told:
-    """A pull producer that produces nothing: it is asked for more exactly when user space is empty."""
-
-    __slots__ = ("_callback", "_first", "_transport")
-
-    def __init__(self, transport: Any, callback: Callable[[], None]) -> None:
-        self._transport = transport
-        self._callback: Callable[[], None] | None = callback
-        self._first = True
-
-    def resumeProducing(self) -> None:
-        """The first call is the registration itself."""
-        if self._first:
-            self._first = False
-            return
-        self._transport.unregisterProducer()
-        callback, self._callback = self._callback, None
-        if callback is not None:
-            callback()
-
-    def stopProducing(self) -> None:
-        """The connection is gone; nobody needs to be told."""
-        self._callback = None
-
-
-def _tell_when_empty(transport: Any, callback: Callable[[], None], turns: Turns) -> None:
-    try:
-        transport.registerProducer(_Told(transport, callback), False)
-    except RuntimeError:  # the application owns the producer slot
-        turns.after_two(callback)
-    else:
-        if transport.connected:
-            transport.startWriting()  # it may be empty already: then the next poll says so
-
-
-def _hand_over(transport: Any) -> bool:
-    """Let a transport write to the kernel now what it would write behind the next poll. True: the kernel has all of it.
-
-    What fails is found out by the reactor, which calls the same once more.
-    """
-    if not transport.connected or transport.disconnecting:
-        return False
-    empty: list[bool] = []
-    try:
-        transport.registerProducer(_Told(transport, lambda: empty.append(True)), False)
-    except RuntimeError:  # the slot is taken
-        return False
-    transport.doWrite()
-    if not empty:
-        transport.unregisterProducer()
-    return bool(empty)
 
 
 def link_for(transport: Any, turns: Turns, protocol: Any) -> Link:

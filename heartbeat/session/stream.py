@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from heartbeat.errors import NotConnected, PeerViolation
-from heartbeat.wire.frames import DATA, HEADER_SIZE, Data, Window, data_header
+from heartbeat.wire.frames import DATA, HEADER_SIZE, Window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +19,10 @@ FRAME: Final = 16 * 1024
 # A PING or an ACK never waits behind more than a few of these.
 CHUNK: Final = FRAME - HEADER_SIZE
 MOST_CREDIT: Final = 2**31 - 1
-_FULL: Final = data_header(CHUNK)
+# A DATA frame is put together from this and its payload, so that the payload need not be copied.
+_header: Final = Struct(">4sI").pack
+_FULL: Final = _header(DATA, CHUNK)
+_END: Final = _header(DATA, 0)
 
 
 class Stream:
@@ -61,7 +65,7 @@ class Stream:
     def whole(self, frame: bytes) -> bool:
         """Take what looks like one DATA frame and nothing else; False, and nothing happened, where it is not."""
         size = len(frame) - HEADER_SIZE
-        if not 0 < size <= self.credit_in or frame[:HEADER_SIZE] != data_header(size) or self.ended_in:
+        if not 0 < size <= self.credit_in or frame[:HEADER_SIZE] != _header(DATA, size) or self.ended_in:
             return False
         self.received(frame[HEADER_SIZE:])
         return True
@@ -151,14 +155,14 @@ class Stream:
                 left -= wide
             else:
                 size = min(CHUNK, left, room - HEADER_SIZE)
-                out += (data_header(size), self._cut(size))
+                out += (_header(DATA, size), self._cut(size))
                 room -= HEADER_SIZE + size
                 left -= size
         self.credit_out -= most - left
         self.queued -= most - left
         if self.ended_out and not (self.queued or self._said_end) and room >= HEADER_SIZE:
             self._said_end = True
-            out.append(Data(b"").encode())
+            out.append(_END)
         return out
 
     def _cut(self, size: int) -> bytes | memoryview:

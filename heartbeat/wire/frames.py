@@ -285,12 +285,7 @@ class Data(NamedTuple):
 
     def encode(self) -> bytes:
         """The bytes on the wire. The caller keeps to the credit and to chunks of 16 KiB."""
-        return data_header(len(self.payload)) + self.payload
-
-
-def data_header(size: int) -> bytes:
-    """What stands before ``size`` application bytes: a :class:`Data` for those who do not want to copy them."""
-    return _pack_number(DATA, size)
+        return _pack_number(DATA, len(self.payload)) + self.payload
 
 
 class Window(NamedTuple):
