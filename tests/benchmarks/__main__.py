@@ -1,12 +1,12 @@
-"""Run the benchmarks: ``python -m tests.benchmarks [beat] [memory] [wheel] [--small]``."""
+"""Run the benchmarks: ``python -m tests.benchmarks [beat] [bulk] [memory] [wheel] [--small]``."""
 
 from __future__ import annotations
 
 import sys
 
-from tests.benchmarks import beat, memory, wheel
+from tests.benchmarks import beat, bulk, memory, wheel
 
-KNOWN = {"beat": beat, "memory": memory, "wheel": wheel}
+KNOWN = {"beat": beat, "bulk": bulk, "memory": memory, "wheel": wheel}
 
 
 def main(arguments: list[str]) -> int:

@@ -1,6 +1,6 @@
 """Bulk under pressure on a real connection: how long beats take meanwhile, and how much either end holds.
 
-    python -m tests.real.pressure [--long] [offered] [paused] [slow]
+    python -m tests.real.pressure [--long] [--only offered|paused|slow]
 
 Sender and receiver are processes of their own; both beat fifty times a second, and look a hundred times a second at
 what they hold: the bytes in every buffer of the product, what the transport was given, and what the kernel has not
@@ -203,10 +203,10 @@ def main(arguments: Sequence[str]) -> int:
         _end(arguments[0], Pressure(**json.loads(arguments[1])), int(arguments[2]))
         return 0
     parser = argparse.ArgumentParser(prog="python -m tests.real.pressure", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="name", choices=LONG, help=", ".join(LONG))
+    parser.add_argument("--only", metavar="NAME", choices=LONG, help=", ".join(LONG))
     parser.add_argument("--long", action="store_true", help="sizes and times of the requirement; about ten minutes")
     options = parser.parse_args(arguments)
-    for name in options.names or LONG:
+    for name in [options.only] if options.only else LONG:
         print(f"{name}: {run((LONG if options.long else SHORT)[name])}", flush=True)
     return 0
 
