@@ -92,8 +92,10 @@ class Application:
             if self._opened or self._open(now):
                 self._deliver(now)
                 if self._last is None and self._reason is None:
-                    self._send(now)
-                    self.closing.go_on(self._stream, self._read_over, now)
+                    if self._stream.ready or self.supply.producer is not None:
+                        self._send(now)
+                    if self.closing.half or self.closing.begun:
+                        self.closing.go_on(self._stream, self._read_over, now)
         finally:
             self._serving = False
         if self._last is not None and self._opened and self._is_delivered():
@@ -164,6 +166,7 @@ class Application:
             window = stream.ate(len(payload))
             if window and session.parting is Parting.STAY:
                 session.reply(window)
+                self._driver.flush(now)
         if self.closing.begun:
             stream.inbox.clear()
         elif stream.ended_in and not self._read_over and not stream.inbox and not self.paused:

@@ -108,6 +108,10 @@ class DataDriver(Driver):
         """Call ``callback`` in the next turn: what the reactor has to read comes first, at the latest after that."""
         self._wheel.later(callback)
 
+    def flush(self, now: float) -> None:
+        """Give the link control frames."""
+        self._flush(now)
+
     def push(self, now: float) -> int:
         """Give the link control frames, and then a batch of DATA. Returns how many bytes of DATA it took."""
         self._flush(now)

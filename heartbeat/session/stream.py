@@ -19,6 +19,10 @@ FRAME: Final = 16 * 1024
 # A PING or an ACK never waits behind more than a few of these.
 CHUNK: Final = FRAME - HEADER_SIZE
 MOST_CREDIT: Final = 2**31 - 1
+#: A write of no more than this is copied into one piece with its neighbours, up to about so many bytes of them: that
+#: costs less than to handle, and to hold, each by itself.
+SMALL: Final = 4096
+GATHERED: Final = 64 * 1024
 # A DATA frame is put together from this and its payload, so that the payload need not be copied.
 _header: Final = Struct(">4sI").pack
 _FULL: Final = _header(DATA, CHUNK)
@@ -50,7 +54,7 @@ class Stream:
         self.ended_out = False
         self._allowed: dict[bytes, int] = {}
         self._eaten = 0  # bytes taken since the last WINDOW
-        self._outbox: deque[bytes] = deque()
+        self._outbox: deque[bytes | bytearray] = deque()
         self._at = 0  # how much of the first of them is in frames
         self._said_end = False
         self.queued = 0
@@ -115,15 +119,21 @@ class Stream:
         self.credit_out += credit
 
     def send(self, data: bytes) -> None:
-        """Queue bytes of our application; they leave with :meth:`data_to_send`.
+        """Queue bytes of our application; they leave with :meth:`data_to_send`. Small writes are gathered.
 
         :raises NotConnected: after :meth:`end`
         """
         if self.ended_out:
             raise NotConnected("the stream has ended in this direction")
-        if data:
-            self._outbox.append(data)
-            self.queued += len(data)
+        size = len(data)
+        self.queued += size
+        outbox = self._outbox
+        if size > SMALL:
+            outbox.append(data)
+        elif outbox and type(last := outbox[-1]) is bytearray and len(last) < GATHERED:
+            last += data
+        elif data:
+            outbox.append(bytearray(data))
 
     def end(self) -> None:
         """Our application has no more: half-close, behind what is queued. Needs no credit."""
@@ -145,6 +155,8 @@ class Stream:
         out: list[bytes | memoryview] = []
         left = most = min(self.queued, self.credit_out)
         while left and room > HEADER_SIZE:
+            if type(self._outbox[0]) is bytearray:  # nothing is gathered in it any more
+                self._outbox[0] = bytes(self._outbox[0])
             head, at = memoryview(self._outbox[0]), self._at
             wide = min(left, len(head) - at, room // FRAME * CHUNK) // CHUNK * CHUNK
             for start in range(at, at + wide, CHUNK):  # whole frames out of one large write
@@ -173,7 +185,7 @@ class Stream:
             piece = memoryview(outbox[0])[at : at + size]
             self._skip(size)
             return piece
-        pieces: list[bytes | memoryview] = [memoryview(outbox.popleft())[at:]]
+        pieces: list[bytes | bytearray | memoryview] = [memoryview(outbox.popleft())[at:]]
         need = size - left
         while len(outbox[0]) <= need:
             pieces.append(outbox.popleft())
@@ -182,6 +194,7 @@ class Stream:
                 break
         self._at = need
         if need:
+            outbox[0] = bytes(outbox[0])
             pieces.append(memoryview(outbox[0])[:need])
         return b"".join(pieces)
 
