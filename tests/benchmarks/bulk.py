@@ -80,6 +80,13 @@ class Report:
     wrapped: dict[Case, Figures] = field(default_factory=dict)
     rtts: dict[Case, list[float]] = field(default_factory=dict)
 
+    def add(self, other: Report) -> None:
+        """More rounds of the same cases."""
+        for case in self.bare:
+            self.bare[case].values += other.bare[case].values
+            self.wrapped[case].values += other.wrapped[case].values
+            self.rtts[case] += other.rtts[case]
+
     def best(self, case: Case) -> float:
         """The ratio of the best transfers."""
         return max(self.wrapped[case].values) / max(self.bare[case].values)
