@@ -191,8 +191,7 @@ class Application:
                 return
 
     def write(self, data: bytes) -> None:
-        """Send. After the end: nothing, as on any transport of Twisted's. This is called once for each line of text
-        that some application writes: it is as short as it can be.
+        """Send. After the end: nothing, as on any transport of Twisted's. It is short: some write line by line.
 
         :raises TypeError: ``data`` is no bytes
         """

@@ -4,6 +4,9 @@ Two processes on a core each; every transfer is a connection of its own, bare an
 writes 64 KiB pieces as a push or a pull producer, pieces of 1 KiB, or all of it in one write; up, down, and both ways
 at once; plain and TLS. The clock runs from the first write until the other end's application has all of it.
 
+The same once more with both ends in one process, where what counts is the processor time: no scheduler, and no wait of
+one process for the other, is in that figure.
+
 A neighbour on the machine, a moment of the kernel's: whatever disturbs a transfer makes it slower and nothing makes it
 faster. So the ratio that is held against the bar is that of the best transfers of each kind, as ``timeit`` does it; the
 medians stand beside it.
@@ -16,7 +19,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -73,23 +76,23 @@ class Report:
 
     :ivar bare: MB/s of the unwrapped, one figure for each round
     :ivar wrapped: of the wrapped
+    :ivar alone: bytes per microsecond of processor time, both ends together: bare and wrapped
     :ivar rtts: round trips of both ends in the wrapped ones, seconds
     """
 
     bare: dict[Case, Figures] = field(default_factory=dict)
     wrapped: dict[Case, Figures] = field(default_factory=dict)
+    alone: dict[Case, tuple[Figures, Figures]] = field(default_factory=dict)
     rtts: dict[Case, list[float]] = field(default_factory=dict)
-
-    def add(self, other: Report) -> None:
-        """More rounds of the same cases."""
-        for case in self.bare:
-            self.bare[case].values += other.bare[case].values
-            self.wrapped[case].values += other.wrapped[case].values
-            self.rtts[case] += other.rtts[case]
 
     def best(self, case: Case) -> float:
         """The ratio of the best transfers."""
         return max(self.wrapped[case].values) / max(self.bare[case].values)
+
+    def cost(self, case: Case) -> float:
+        """The ratio of the best, by processor time."""
+        bare, wrapped = self.alone[case]
+        return max(wrapped.values) / max(bare.values)
 
     def percentile(self, case: Case, share: float) -> float:
         """Of the round trips, in milliseconds."""
@@ -118,6 +121,7 @@ class Report:
                 f"{max(bare.values):.0f}",
                 f"{max(wrapped.values):.0f}",
                 f"{self.best(case):.2f}",
+                f"{self.cost(case):.2f}",
                 f"{self.percentile(case, 0.5):.2f}",
                 f"{self.percentile(case, 0.99):.2f}",
                 str(len(self.rtts[case])),
@@ -131,11 +135,14 @@ class Report:
 
 
 class Caller:
-    """The calling end: takes an order, answers when it is carried out."""
+    """The calling end: takes an order, answers when it is carried out.
 
-    def __init__(self, core: int | None) -> None:
+    :ivar ports: of the listeners in the same process, where there are any
+    """
+
+    def __init__(self, core: int | None, role: str = "call") -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-P", str(Path(bulkend.__file__)), "call"],
+            [sys.executable, "-P", str(Path(bulkend.__file__)), role],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -143,7 +150,10 @@ class Caller:
         )
         if core is not None:
             os.sched_setaffinity(self._process.pid, {core})
-        self._line()
+        self.ports: dict[str, int] = {}
+        while "orders" not in self.ports:
+            _, name, where = self._line().split()
+            self.ports[name] = int(where.rpartition(":")[2])
 
     def _line(self) -> str:
         assert self._process.stdout is not None
@@ -182,42 +192,49 @@ def _package() -> str:
 
 
 @contextmanager
-def _ends() -> Iterator[tuple[Server, Caller]]:
-    """Both, on a core each."""
+def _ends() -> Iterator[tuple[Server, Caller, Caller]]:
+    """Two processes on a core each, and one that is both."""
     one, other = cores()
-    with Server(("-P", str(Path(bulkend.__file__)), "serve"), _LISTENERS, one) as server:
-        caller = Caller(other)
-        try:
-            yield server, caller
-        finally:
-            caller.stop()
+    with Server(("-P", str(Path(bulkend.__file__)), "serve"), _LISTENERS, one) as server, ExitStack() as stack:
+        callers = []
+        for core, role in ((other, "call"), (one, "alone")):
+            callers.append(Caller(core, role))
+            stack.callback(callers[-1].stop)
+        yield server, callers[0], callers[1]
 
 
 def measure(size: Size | None = None) -> Report:
     """All ways, each bare and wrapped in turns."""
     size, report = size or Size(), Report()
-    with _ends() as (server, caller):
+    with _ends() as (server, caller, alone):
         for case in size.cases:
-            report.bare[case], report.wrapped[case] = Figures("bare"), Figures("wrapped")
+            bare, wrapped = report.bare[case], report.wrapped[case] = Figures("bare"), Figures("wrapped")
+            report.alone[case] = Figures("bare"), Figures("wrapped")
             report.rtts[case] = []
+            amount = (2 if case.sends == "both" else 1) * size.bytes / 1e6
             for _ in range(size.rounds):
-                for wrapped in (False, True):
-                    told = caller.carry_out(
-                        port=server.ports[("wrapped" if wrapped else "bare") + ("Tls" if case.tls else "")],
-                        wrapped=wrapped,
-                        tls=case.tls,
-                        writes=case.writes,
-                        sends=case.sends,
-                        size=size.bytes,
-                    )
-                    if wrapped and told["state"] != "alive":
-                        raise LoadError(f"{case}: the peer is {told['state']}")
-                    both = 2 if case.sends == "both" else 1
-                    figures = (report.wrapped if wrapped else report.bare)[case]
-                    figures.values.append(both * size.bytes / told["seconds"] / 1e6)
+                for is_wrapped, figures, by_cpu in zip((False, True), (bare, wrapped), report.alone[case], strict=True):
+                    told = _transfer(caller, server.ports, case, is_wrapped, size.bytes)
+                    figures.values.append(amount / told["seconds"])
                     report.rtts[case] += told["rtts"]
+                    by_cpu.values.append(amount / _transfer(alone, alone.ports, case, is_wrapped, size.bytes)["cpu"])
             report.rtts[case] += [one for line in _news(server) for one in json.loads(line)]
     return report
+
+
+def _transfer(caller: Caller, ports: dict[str, int], case: Case, wrapped: bool, size: int) -> dict[str, Any]:
+    """One. Raises LoadError when the peer is not alive behind it."""
+    told = caller.carry_out(
+        port=ports[("wrapped" if wrapped else "bare") + ("Tls" if case.tls else "")],
+        wrapped=wrapped,
+        tls=case.tls,
+        writes=case.writes,
+        sends=case.sends,
+        size=size,
+    )
+    if wrapped and told["state"] != "alive":
+        raise LoadError(f"{case}: the peer is {told['state']}")
+    return told
 
 
 def _news(server: Server) -> list[str]:

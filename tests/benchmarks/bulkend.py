@@ -1,13 +1,15 @@
-"""One end of the bulk benchmark, in a process of its own: ``python -P bulkend.py serve`` or ``… call``.
+"""One end of the bulk benchmark, in a process of its own: ``python -P bulkend.py serve`` or ``… call``; or both in one
+process, ``… alone``.
 
 The serving end listens four times, bare and wrapped, plain and TLS, and says on which ports. The calling end takes one
 order per line of its standard input, carries it out over a connection of its own, and answers with one line:
 
     {"port": 1234, "wrapped": true, "tls": false, "writes": "push", "sends": "call", "size": 50000000}
-    {"seconds": 0.07, "rtts": [0.0003, …], "state": "alive"}
+    {"seconds": 0.07, "cpu": 0.06, "rtts": [0.0003, …], "state": "alive"}
 
 ``sends``: the end that sends, or ``both``. ``writes``: how it does, see :data:`WRITERS`. The clock runs from the first
-write to the last byte read by the application at the other end, and its word that it has.
+write to the last byte read by the application at the other end, and its word that it has; ``cpu`` is what this process
+used meanwhile.
 """
 
 from __future__ import annotations
@@ -182,14 +184,14 @@ class Calling(End):
     def __init__(self, order: dict[str, Any], done: Callable[[dict[str, Any]], None]) -> None:
         self.order = order
         self.done = done
-        self.began = self.ended = 0.0
+        self.began = self.ended = self.cpu = 0.0
         self.state = ""
 
     def connectionMade(self) -> None:
         """Tell the other end, and begin."""
         order = self.order
         self.expected = (order["size"] if order["sends"] != "call" else 0) + (order["sends"] != "serve")
-        self.began = time.perf_counter()
+        self.began, self.cpu = time.perf_counter(), time.process_time()
         self.transport.write(json.dumps(order).encode() + b"\n")
         self.begin(order, "call")
 
@@ -197,7 +199,7 @@ class Calling(End):
         """Count."""
         self.expected -= len(data)
         if not self.expected:
-            self.ended = time.perf_counter()
+            self.ended, self.cpu = time.perf_counter(), time.process_time() - self.cpu
             handle = IHeartbeat(self.transport, None)
             self.state = handle.state.value if handle is not None else ""
             self.transport.loseConnection()
@@ -205,7 +207,8 @@ class Calling(End):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell."""
         seconds = self.ended - self.began
-        self.done({"seconds": seconds, "state": self.state, "lost": "" if self.ended else str(reason.value)})
+        lost = "" if self.ended else str(reason.value)
+        self.done({"seconds": seconds, "cpu": self.cpu, "state": self.state, "lost": lost})
 
 
 def certificate() -> ssl.PrivateCertificate:
@@ -225,7 +228,13 @@ def serve() -> None:
         def connectionLost(self, reason: Failure = connectionDone) -> None:
             print("trips", json.dumps(trips.taken()), flush=True)
 
-    factory = Factory.forProtocol(Told)
+    listen(Told, trips)
+    reactor.run()
+
+
+def listen(protocol: type[Protocol], trips: Trips) -> None:
+    """Four times."""
+    factory = Factory.forProtocol(protocol)
     factory.noisy = False
     context = certificate().options()
     for name, tls, wrapped in (
@@ -244,7 +253,6 @@ def serve() -> None:
         endpoint.listen(factory).addCallback(
             lambda port, name=name: print(f"listening {name} {HOST}:{port.getHost().port}", flush=True)
         )
-    reactor.run()
 
 
 class Orders(LineOnlyReceiver):
@@ -274,7 +282,14 @@ class Orders(LineOnlyReceiver):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """No more orders."""
-        reactor.callFromThread(reactor.stop)
+        if reactor.running:
+            reactor.callFromThread(reactor.stop)
+
+
+def alone() -> None:
+    """Both ends in this process, until there are no more orders."""
+    listen(Serving, Trips())
+    call()
 
 
 def call() -> None:
@@ -285,4 +300,4 @@ def call() -> None:
 
 
 if __name__ == "__main__":
-    {"serve": serve, "call": call}[sys.argv[1]]()
+    {"serve": serve, "call": call, "alone": alone}[sys.argv[1]]()

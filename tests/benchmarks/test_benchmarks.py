@@ -42,24 +42,21 @@ class BulkBenchmark(SynchronousTestCase):
     if not LINUX:
         skip = "reads /proc and pins processes: Linux only"
 
-    #: The bar is 0.8 on a machine that does nothing else. Here the neighbours of a test run, on cores that are shared,
-    #: hit the wrapped harder: a megabyte of credit is on its way at most, where the bare connection lets the kernel
-    #: have six, and hides in them what a process waits for its core. Whatever costs a copy or a turn too many is
-    #: below this: 0.3 to 0.4 of the bare one is what this found when it was written.
-    LEAST = 0.5
-    #: How often that may be looked for; the best transfer of each kind counts.
-    ATTEMPTS = 4
+    #: By processor time, both ends in one process. The bar is 0.8; the rest is for what neighbours on the same cores do
+    #: to the caches in the few short rounds of this test.
+    LEAST = 0.65
 
     def test_wrapped_beside_bare(self) -> None:
-        """Every way to send has figures, its peers are alive throughout, and wrapped is not much slower than bare."""
+        """Every way to send has figures, its peers are alive throughout, and costs little more than bare.
+
+        The throughput of two processes is in the report and no pass mark: a megabyte of credit is on its way at most,
+        where the bare connection lets the kernel have six, and hides in them that a process waits for its core.
+        """
         report = bulk.measure(bulk.SMALL)
-        for _ in range(self.ATTEMPTS - 1):
-            if all(report.best(case) >= self.LEAST for case in bulk.SMALL.cases):
-                break
-            report.add(bulk.measure(bulk.SMALL))
         for case in bulk.SMALL.cases:
             self.assertIn(str(case), str(report))
-            self.assertGreaterEqual(report.best(case), self.LEAST, f"\n{report}")
+            self.assertGreater(report.best(case), 0.0)
+            self.assertGreaterEqual(report.cost(case), self.LEAST, f"\n{report}")
             self.assertGreater(len(report.rtts[case]), 0)
 
 
