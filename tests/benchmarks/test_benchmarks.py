@@ -42,22 +42,30 @@ class BulkBenchmark(SynchronousTestCase):
     if not LINUX:
         skip = "reads /proc and pins processes: Linux only"
 
-    #: By processor time, both ends in one process. The bar is 0.8; the rest is for what neighbours on the same cores do
-    #: to the caches in the few short rounds of this test.
-    LEAST = 0.65
+    #: By processor time of both ends in one process: 0.64 to 0.77 beside other work, and 0.34 to 0.37 while every chunk
+    #: was copied four times and every batch cost two turns. This is between the two.
+    LEAST = 0.45
+    #: The best of so many measurements counts: a neighbour on the same cores makes any of them worse, and none better.
+    ATTEMPTS = 3
 
     def test_wrapped_beside_bare(self) -> None:
-        """Every way to send has figures, its peers are alive throughout, and costs little more than bare.
+        """Every way to send has figures, its peers are alive throughout, and costs no multiple of bare.
 
-        The throughput of two processes is in the report and no pass mark: a megabyte of credit is on its way at most,
-        where the bare connection lets the kernel have six, and hides in them that a process waits for its core.
+        The bar of 0.8 is for the throughput of two processes on cores that do nothing else, and no pass mark here: a
+        megabyte of credit is on its way at most, where the bare connection lets the kernel have six, and hides in them
+        that a process waits for its core.
         """
-        report = bulk.measure(bulk.SMALL)
-        for case in bulk.SMALL.cases:
-            self.assertIn(str(case), str(report))
-            self.assertGreater(report.best(case), 0.0)
-            self.assertGreaterEqual(report.cost(case), self.LEAST, f"\n{report}")
-            self.assertGreater(len(report.rtts[case]), 0)
+        costs: dict[bulk.Case, float] = {}
+        for _ in range(self.ATTEMPTS):
+            report = bulk.measure(bulk.SMALL)
+            for case in bulk.SMALL.cases:
+                self.assertIn(str(case), str(report))
+                self.assertGreater(report.best(case), 0.0)
+                self.assertGreater(len(report.rtts[case]), 0)
+                costs[case] = max(costs.get(case, 0.0), report.cost(case))
+            if min(costs.values()) >= self.LEAST:
+                break
+        self.assertGreaterEqual(min(costs.values()), self.LEAST, f"\n{report}")
 
 
 class MemoryBenchmark(SynchronousTestCase):
