@@ -17,20 +17,25 @@ from twisted.python.failure import Failure
 from heartbeat.liveness.states import FINAL, State
 from heartbeat.net.closing import Closing
 from heartbeat.net.guest import AbortedConnection, Guest
-from heartbeat.net.supply import Supply
+from heartbeat.net.supply import MOST_WAITING, Supply
 from heartbeat.net.wrapped_transport import transport_for
 from heartbeat.session.parting import Parting
+from heartbeat.session.stream import CHUNK, Stream
 
 if TYPE_CHECKING:
     from heartbeat.net.datadriver import DataDriver
     from heartbeat.net.wrapper import WrappedProtocol
-    from heartbeat.session.stream import Stream
 
 __all__ = ["Application"]
 
 #: Bytes that are delivered, or given to the link, in one turn of the reactor.
 BURST_IN: Final = 64 * 1024
 BURST_OUT: Final = 256 * 1024
+STAY: Final = Parting.STAY
+# The stream of a connection whose gate has not opened.
+NOTHING: Final = Stream(0, 0)
+#: With no more than this waiting, less than a frame, the producer is asked for more.
+LITTLE: Final = CHUNK - 1
 
 
 class Application:
@@ -47,7 +52,7 @@ class Application:
     """
 
     __slots__ = (
-        "_driver", "_guest", "_last", "_later_called", "_opened", "_read_over", "_reason", "_serving",
+        "_driver", "_guest", "_last", "_later_called", "_opened", "_read_over", "_reason", "_serving", "_stream",
         "closing", "paused", "supply", "wrapping",
     )  # fmt: skip
 
@@ -64,6 +69,7 @@ class Application:
         self.supply = Supply(self._guest.call)
         self.paused = False
         self.closing = Closing(driver, self.supply, self._guest, wrapping.close_timeout)
+        self._stream = NOTHING
         self._opened = False
         self._serving = False
         self._later_called = False
@@ -86,8 +92,10 @@ class Application:
             if self._opened or self._open(now):
                 self._deliver(now)
                 if self._last is None and self._reason is None:
-                    self._send(now)
-                    self.closing.go_on(self._stream, self._read_over, now)
+                    if self._stream.ready or self.supply.producer is not None:
+                        self._send(now)
+                    if self.closing.half or self.closing.begun:
+                        self.closing.go_on(self._stream, self._read_over, now)
         finally:
             self._serving = False
         if self._last is not None and self._opened and self._is_delivered():
@@ -104,6 +112,7 @@ class Application:
         self._last = self._reason or reason
         self.supply.stop()
         if self._opened:
+            self._stream.drop()
             self.serve(self._driver.seconds())
             return
         self._guest.forget()
@@ -114,8 +123,9 @@ class Application:
     def _open(self, now: float) -> bool:
         """Connect the user's protocol if the gate is open. True: it is connected."""
         session = self._driver.session
-        if session.gate is not None or self._last is not None:
-            return False
+        if session.gate is not None or session.stream is None or self._last is not None:
+            return False  # without a stream it was never open: both ends offer DATA, or the HELLO is refused
+        self._stream = session.stream
         if self._guest.protocol is None:  # one that was built is connected in any case: its factory counts on that
             # A peer that let us in, sent something and left, all in one read, has not refused us.
             came = session.beats.state is State.LEFT and bool(self._stream.inbox)
@@ -137,12 +147,6 @@ class Application:
         return self.paused and self._driver.session.beats.state is State.DEAD
 
     @property
-    def _stream(self) -> Stream:
-        stream = self._driver.session.stream
-        assert stream is not None  # no gate opens without: both ends offer DATA, or the HELLO is refused
-        return stream
-
-    @property
     def connected(self) -> bool:
         """Whether the transport is there."""
         return self._last is None
@@ -153,7 +157,7 @@ class Application:
         session, stream = self._driver.session, self._stream
         budget = BURST_IN
         while stream.inbox and not self.paused and not self.closing.begun:
-            if budget <= 0:
+            if len(stream.inbox[0]) > budget < BURST_IN:
                 self._later()
                 return
             payload = stream.take()
@@ -162,6 +166,7 @@ class Application:
             window = stream.ate(len(payload))
             if window and session.parting is Parting.STAY:
                 session.reply(window)
+                self._driver.flush(now)
         if self.closing.begun:
             stream.inbox.clear()
         elif stream.ended_in and not self._read_over and not stream.inbox and not self.paused:
@@ -175,28 +180,31 @@ class Application:
         stream, supply = self._stream, self.supply
         budget = BURST_OUT
         while True:
-            if not stream.ended_out:
-                supply.move(stream)
+            if supply.producer is not None and stream.queued <= min(LITTLE, stream.credit_out):
+                supply.ask()  # already now: what is left over would go in a frame of its own
             given = self._driver.push(now)
-            budget -= given
-            if supply.waiting(stream):
-                if not given:  # no credit, or the link is busy: something will happen
-                    return
-            elif not supply.ask():
+            if not given:  # nothing to send, no credit, or the link is busy: something will happen
                 return
+            budget -= given
             if budget <= 0:
                 self._later()
                 return
 
     def write(self, data: bytes) -> None:
-        """Send. After the end: nothing, as on any transport of Twisted's."""
+        """Send. After the end: nothing, as on any transport of Twisted's. It is short: some write line by line.
+
+        :raises TypeError: ``data`` is no bytes
+        """
+        if not isinstance(data, bytes):
+            raise TypeError(f"data must be bytes, not {type(data).__name__}")
         stream = self._stream
-        if not data or self._last is not None or stream.ended_out:
+        if not data or stream.ended_out or self._last is not None or self._driver.session.parting is not STAY:
             return
-        if self._driver.session.parting is Parting.STAY:
-            self.supply.add(data)
+        stream.send(data)
+        if not self._serving and not self._driver.busy:  # else it goes when the link has room
             self.serve(self._driver.seconds())
-            self.supply.brake(stream)
+        if stream.queued > MOST_WAITING:
+            self.supply.brake()
 
     def register(self, producer: Any, streaming: bool) -> None:
         """Take a producer."""
@@ -204,7 +212,8 @@ class Application:
             producer.stopProducing()
             return
         self.supply.register(producer, streaming)
-        self.supply.brake(self._stream)
+        if self._stream.queued > MOST_WAITING:
+            self.supply.brake()
         if self._serving:  # it may be too late for this turn
             self._later()
         else:

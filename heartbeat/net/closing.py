@@ -54,7 +54,7 @@ class Closing:
         :param read_over: the application knows that the peer sends no more
         """
         driver, session, supply = self._driver, self._driver.session, self._supply
-        empty = supply.producer is None and not supply.waiting(stream)
+        empty = supply.producer is None and not stream.queued
         if self.half and empty and not stream.ended_out:
             stream.end()
             driver.push(now)
@@ -74,7 +74,7 @@ class Closing:
     def is_stuck(self, stream: Stream, now: float) -> bool:
         """Whether nothing has moved for too long; while our own producer has nothing for us, no time is counted."""
         moved = self._driver.given - self._driver.unacknowledged(now)
-        idle = self._supply.producer is not None and not self._supply.waiting(stream)
+        idle = self._supply.producer is not None and not stream.queued
         if moved > self._moved or idle:
             self._moved = max(moved, self._moved)
             self._until = now + self._timeout

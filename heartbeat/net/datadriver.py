@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from heartbeat.net.driver import NOBODY, Driver, House
+from heartbeat.net.kernel import MOST_UNSENT
 from heartbeat.session.parting import Parting
 
 if TYPE_CHECKING:
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["DataDriver"]
 
-#: DATA is given to the link in batches of this size: with what the kernel holds unsent (``kernel.MOST_UNSENT``) these
-#: are the 64 KiB behind which a beat may have to wait.
-BATCH: Final = 48 * 1024
+#: The most that lies before a beat: DATA in the transport, and unsent by the kernel.
+AHEAD: Final = 64 * 1024
+#: DATA is given to the link in batches of this size where nobody can say how much the kernel holds unsent: at most
+#: ``kernel.MOST_UNSENT``, if it can be limited at all.
+BATCH: Final = AHEAD - MOST_UNSENT
 
 
 class DataDriver(Driver):
@@ -29,20 +32,28 @@ class DataDriver(Driver):
 
     :ivar application: the user's protocol and what belongs to it; None until the transport is connected
     :ivar look_at: when it wants to be looked at, monotonic seconds; None: when something happens
+    :ivar limited: the kernel refuses what comes while it holds too much unsent, and says when it holds less
     :ivar given: bytes of DATA, headers included, that the link was given
     """
 
-    __slots__ = ("_lent", "_moved_at", "application", "given", "look_at")
+    __slots__ = ("_lent", "_moved_at", "application", "given", "limited", "look_at")
 
     def __init__(self, session: Session, wheel: Wheel, link: Link, house: House = NOBODY) -> None:
         super().__init__(session, wheel, link, house)
         self.application: Application | None = None
         self.look_at: float | None = None
+        self.limited = False
         self.given = 0
         self._lent = 0  # bytes of DATA that the link holds, as far as is known
         self._moved_at = 0.0  # when the link last took, or gave to the kernel, what it holds
 
     # -- what happens
+
+    def received(self, data: bytes) -> None:
+        """Bytes came: beats are answered first, then the application gets its own."""
+        super().received(data)
+        if self.application is not None:
+            self.application.serve(self.seconds())
 
     def attend(self, now: float) -> None:
         """As for any connection; then the application has its turn."""
@@ -94,23 +105,35 @@ class DataDriver(Driver):
         self._wheel.put(self, at)
 
     def soon(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` two turns later: what the reactor has read meanwhile comes first."""
-        self._wheel.turns.after_two(callback)
+        """Call ``callback`` in the next turn: what the reactor has to read comes first, at the latest after that."""
+        self._wheel.later(callback)
+
+    def flush(self, now: float) -> None:
+        """Give the link control frames."""
+        self._flush(now)
 
     def push(self, now: float) -> int:
         """Give the link control frames, and then a batch of DATA. Returns how many bytes of DATA it took."""
         self._flush(now)
         session = self.session
-        if self._outbox is not None or session.stream is None or session.parting is not Parting.STAY:
+        stream = session.stream
+        if self._outbox is not None or stream is None or not stream.ready or session.parting is not Parting.STAY:
             return 0
-        data = session.stream.data_to_send(BATCH)
-        if not data:
+        unsent = self.link.unsent() if self.limited else None
+        if unsent is None:
+            room = BATCH
+        elif unsent < MOST_UNSENT:
+            room = AHEAD - unsent
+        else:
+            self._busy(0, now)  # until the kernel wants more
             return 0
-        self.given += len(data)
-        if not self.link.write(data):
-            self._lent = len(data)
+        pieces = stream.data_to_send(room)
+        size = sum(map(len, pieces))
+        self.given += size
+        if not self.link.write_all(pieces, size):
+            self._lent = size
             self._busy(0, now)
-        return len(data)
+        return size
 
     # -- the link
 

@@ -27,17 +27,20 @@ else:
 
 __all__ = [
     "NOT_AVAILABLE", "Applied", "apply_options", "apply_timeouts", "limit_unsent", "look", "tcp_info", "timeouts",
-    "wanted",
+    "unsent", "wanted",
 ]  # fmt: skip
 
 ENABLED: Final = os.environ.get("HEARTBEAT_NO_KERNEL", "") in ("", "0")
 # Newer kernels fill more of the structure; we read 232 bytes of it.
 INFO_SIZE: Final = 256
 _TCP_INFO: Final[int | None] = getattr(socket, "TCP_INFO", None) if ENABLED else None
-_INT: Final = struct.Struct("i")
+_ZERO: Final = bytes(struct.calcsize("i"))
 # On a connection that carries DATA a beat waits behind this much in the kernel (wire.md §7).
 MOST_UNSENT: Final = 16 * 1024
 _NOTSENT_LOWAT: Final[int | None] = getattr(socket, "TCP_NOTSENT_LOWAT", None) if ENABLED else None
+
+# Linux's SIOCOUTQNSD; Python has no name for it.
+_NOT_SENT: Final[int | None] = 0x894B if sys.platform == "linux" else None
 
 #: What became of an option.
 Applied = Literal["applied", "refused", "not available"]
@@ -72,11 +75,16 @@ def look(sock: socket.socket, now: float, *, waiting: int | None = None, reading
     )
 
 
+def unsent(sock: socket.socket) -> int | None:
+    """Bytes of a TCP connection that the kernel has taken and not sent; None where it cannot say."""
+    return _count(sock, _NOT_SENT)
+
+
 def _count(sock: socket.socket, request: int | None) -> int | None:
     if not ENABLED or request is None:
         return None
     try:
-        return int(_INT.unpack(fcntl.ioctl(sock.fileno(), request, bytes(_INT.size)))[0])
+        return int.from_bytes(fcntl.ioctl(sock.fileno(), request, _ZERO), sys.byteorder)
     except (OSError, ValueError):  # closed meanwhile
         return None
 

@@ -11,14 +11,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet import endpoints, error, tcp
-from twisted.internet.interfaces import IPullProducer
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOProtocol
-from zope.interface import Interface, implementer
+from zope.interface import Interface
 
 from heartbeat.liveness.evidence import Ending, Evidence
 from heartbeat.net import kernel
 from heartbeat.net.endings import told
+from heartbeat.net.gone_link import GONE
+from heartbeat.net.handover import tell_when_empty
 
 if TYPE_CHECKING:
     import socket
@@ -33,7 +34,7 @@ PASSES_ON: Final[tuple[type, ...]] = tuple(
     kind for kind in (getattr(endpoints, "_WrappingProtocol", None),) if kind is not None
 )
 
-__all__ = ["GONE", "ILinkSource", "Link", "OpaqueLink", "TcpLink", "link_for", "tell_when_empty"]
+__all__ = ["GONE", "ILinkSource", "Link", "OpaqueLink", "TcpLink", "link_for"]
 
 
 class Link(Protocol):
@@ -45,6 +46,12 @@ class Link(Protocol):
 
     def write(self, data: bytes) -> bool:
         """Write, in order. True: the kernel has all of it. False: call :meth:`drained`."""
+
+    def write_all(self, pieces: list[bytes | memoryview], size: int) -> bool:
+        """Write these, ``size`` bytes in all, as one: as :meth:`write`, and what is large is copied only if it must."""
+
+    def unsent(self) -> int | None:
+        """Bytes that the kernel has and has not sent; None if it cannot say."""
 
     def drained(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` once, when user space is empty."""
@@ -78,49 +85,6 @@ class ILinkSource(Interface):
         """The link of this transport."""
 
 
-class _Gone:
-    """In the place of a link whose transport has ended: whoever keeps a handle keeps no transport."""
-
-    __slots__ = ()
-    transport = None
-    exact = False
-
-    def write(self, data: bytes) -> bool:
-        """Nothing waits here."""
-        return True
-
-    def drained(self, callback: Callable[[], None]) -> None:
-        """Nobody needs to be told."""
-
-    def look(self, now: float) -> Evidence:
-        """There is nothing to see."""
-        return Evidence(now)
-
-    def arrived_at(self, now: float) -> float | None:
-        """Nothing arrives."""
-        return None
-
-    def pause(self) -> None:
-        """There is nothing to stop."""
-
-    def resume(self) -> None:
-        """There is nothing to read."""
-
-    def close(self) -> None:
-        """It is closed."""
-
-    def abort(self) -> None:
-        """It has ended."""
-
-    def ending(self, reason: Failure, now: float) -> Ending:
-        """It has ended before."""
-        return Ending("aborted")
-
-
-#: The link of a connection that is gone.
-GONE: Final[Link] = _Gone()
-
-
 class OpaqueLink:
     """Any transport: written to, not seen into. Two turns after a write the kernel probably has it."""
 
@@ -137,6 +101,14 @@ class OpaqueLink:
         """Write, in order."""
         self.transport.write(data)
         return False
+
+    def write_all(self, pieces: list[bytes | memoryview], size: int) -> bool:
+        """Write these as one."""
+        return self.write(b"".join(pieces))
+
+    def unsent(self) -> int | None:
+        """It cannot say."""
+        return None
 
     def drained(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` after two turns."""
@@ -212,6 +184,30 @@ class TcpLink(OpaqueLink):
         transport.write(data)
         return False
 
+    def write_all(self, pieces: list[bytes | memoryview], size: int) -> bool:
+        """As :meth:`write`, from where the pieces lie."""
+        transport = self.transport
+        if self._queued or not transport.connected or transport.TLS:
+            return self.write(b"".join(pieces))
+        try:
+            sent = self.socket.sendmsg(pieces)
+        except OSError as failed:  # as in write
+            sent = 0
+            self._errno = failed.errno
+        if sent == size:
+            return True
+        self._queued = True
+        for number, piece in enumerate(pieces):
+            if sent < len(piece):
+                transport.write(b"".join([memoryview(piece)[sent:], *pieces[number + 1 :]]))
+                break
+            sent -= len(piece)
+        return False
+
+    def unsent(self) -> int | None:
+        """As the kernel says."""
+        return kernel.unsent(self.socket)
+
     def drained(self, callback: Callable[[], None]) -> None:
         """Exact: Twisted asks a pull producer for more when user space is empty."""
         if self.transport.TLS or not self.transport.connected:
@@ -243,43 +239,6 @@ class TcpLink(OpaqueLink):
     def ending(self, reason: Failure, now: float) -> Ending:
         """FIN, RST or something else, as far as the kernel proves it."""
         return told(super().ending(reason, now).how, self._ended, self._errno, now)
-
-
-@implementer(IPullProducer)
-class _Told:
-    """A pull producer that produces nothing: it is asked for more exactly when user space is empty."""
-
-    __slots__ = ("_callback", "_first", "_transport")
-
-    def __init__(self, transport: Any, callback: Callable[[], None]) -> None:
-        self._transport = transport
-        self._callback: Callable[[], None] | None = callback
-        self._first = True
-
-    def resumeProducing(self) -> None:
-        """The first call is the registration itself."""
-        if self._first:
-            self._first = False
-            return
-        self._transport.unregisterProducer()
-        callback, self._callback = self._callback, None
-        if callback is not None:
-            callback()
-
-    def stopProducing(self) -> None:
-        """The connection is gone; nobody needs to be told."""
-        self._callback = None
-
-
-def tell_when_empty(transport: Any, callback: Callable[[], None], turns: Turns) -> None:
-    """Call ``callback`` when user space holds nothing more of what was written to a ``tcp.Connection``."""
-    try:
-        transport.registerProducer(_Told(transport, callback), False)
-    except RuntimeError:  # the application owns the producer slot
-        turns.after_two(callback)
-    else:
-        if transport.connected:
-            transport.startWriting()  # it may be empty already: then the next poll says so
 
 
 def link_for(transport: Any, turns: Turns, protocol: Any) -> Link:

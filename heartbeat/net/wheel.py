@@ -75,7 +75,7 @@ class Wheel:
         now = clocks.seconds()
         self.attention = Attention(now)
         self.lag = Counters()
-        self.turns = Turns(self._later)
+        self.turns = Turns(self.later)
         self.judging: list[Any] = []
         self.watched = 0
         self._slots: list[list[Any]] = [[] for _ in range(SLOTS)]
@@ -137,7 +137,8 @@ class Wheel:
         self._alarm = tick_for(self._reactor, self._turn)
         self._look_at_clocks(now)
 
-    def _later(self, call: Callable[[], None]) -> None:
+    def later(self, call: Callable[[], None]) -> None:
+        """Call in the next turn of the reactor, whatever the clocks do."""
         self._alarm.later(call)
 
     def _arm(self, tick: int) -> None:

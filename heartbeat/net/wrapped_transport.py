@@ -46,6 +46,7 @@ class WrappedTransport:
     def __init__(self, application: Application, raw: Any) -> None:
         self._application = application
         self._raw = raw
+        self.write = application.write  # type: ignore[method-assign]  # one call less on every write
 
     def __conform__(self, interface: type[Interface]) -> Heartbeat | None:
         return self.heartbeat if interface is IHeartbeat else None
@@ -77,8 +78,6 @@ class WrappedTransport:
 
         :raises TypeError: ``data`` is no bytes
         """
-        if not isinstance(data, bytes):
-            raise TypeError(f"data must be bytes, not {type(data).__name__}")
         self._application.write(data)
 
     def writeSequence(self, data: Iterable[bytes]) -> None:

@@ -63,7 +63,7 @@ class WrappedProtocol(HeartbeatProtocol):
         assert isinstance(driver, DataDriver)  # what drives says
         self.close_timeout = self._factory.config.close_timeout
         driver.application = self._application = Application(driver, self, self._build, self._tell_opened)
-        _limit(self.transport)
+        driver.limited = _limit(self.transport)
         driver.application.serve(driver.seconds())
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -175,8 +175,8 @@ def check_mode(mode: str, config: HeartbeatConfig | None) -> None:
         raise ConfigError("mode", "accept lets in who is not framed, and so without the proof that is wanted")
 
 
-def _limit(transport: Any) -> None:
-    """Keep little unsent in the kernel, so that beats wait behind little. By type, as links are chosen."""
+def _limit(transport: Any) -> bool:
+    """Keep little unsent in the kernel, so that beats wait behind little. By type, as links are chosen. False: nobody
+    keeps it."""
     raw = transport.transport if isinstance(transport, TLSMemoryBIOProtocol) else transport
-    if isinstance(raw, tcp.Connection):
-        limit_unsent(raw.socket)
+    return isinstance(raw, tcp.Connection) and limit_unsent(raw.socket) == "applied"

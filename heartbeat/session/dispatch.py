@@ -93,7 +93,6 @@ def _stalled(session: Session, frame: Stalled, now: float) -> None:
 def _data(session: Session, frame: Data, now: float) -> None:
     assert session.stream is not None  # its place was checked at its header
     session.stream.received(frame.payload)
-    session.place()
 
 
 def _window(session: Session, frame: Window, now: float) -> None:

@@ -61,6 +61,7 @@ SYNC_SIZE: Final = HEADER + frames.BODY_LIMITS[frames.SYNC]
 PING: Final = frames.PING
 ACK: Final = frames.ACK
 SYNC: Final = frames.SYNC
+DATA: Final = frames.DATA
 _PING: Final = Struct(">4sHH").pack
 _U16S: Final = Struct(">4xHH").unpack
 
@@ -203,8 +204,8 @@ class Session:
     def receive_data(self, data: bytes, now: float, arrived: float | None = None) -> bool:
         """Take what was read. ``arrived``: when the kernel got it, given when we were late to read it.
 
-        Next: :meth:`data_to_send`. True: look at :meth:`events`, :attr:`applicant`, :attr:`parting`, :attr:`state` and
-        :meth:`next_timer`, too; on the hot path it is False.
+        Next: :meth:`data_to_send`, and :attr:`stream` where there is one. True: look at :meth:`events`,
+        :attr:`applicant`, :attr:`parting`, :attr:`state` and :meth:`next_timer`, too; on the hot path it is False.
         """
         if self._swift and len(data) == HEADER:  # one PING or one ACK, whole: the usual read
             magic = data[:4]
@@ -231,6 +232,9 @@ class Session:
                 self.liveness.heard(now, beat=False)
                 self.spend(now)
                 return self.liveness.news is not None
+        elif self._swift and data[:4] == DATA and self.stream is not None and self.stream.whole(data):
+            self.liveness.heard(now, beat=False)
+            return self.liveness.news is not None
         return self._receive(data, now, arrived)
 
     def _receive(self, data: bytes, now: float, arrived: float | None) -> bool:
@@ -241,10 +245,13 @@ class Session:
             decoder = self._decoder = self.make_decoder()
         self._swift = False
         decoder.feed(data)
-        if self.stream is not None:
-            self.place()  # its application may have taken bytes meanwhile
         try:
-            while self._takes_more() and (frame := decoder.next(self._allowed)) is not None:
+            while self._takes_more():
+                if self.stream is not None and (payload := decoder.run(self.stream.credit_in)):
+                    self.stream.received(payload)
+                    self.liveness.heard(now, beat=False)
+                if (frame := decoder.next(self._allowed)) is None:
+                    break
                 # The kernel knows of its newest byte only: that is when the last frame of them came.
                 take(self, frame, now, None if arrived is None or decoder.pending else arrived)
             if self.applicant is not None and decoder.pending > MOST_BEHIND:
@@ -253,7 +260,7 @@ class Session:
             self.bye(violation.code, violation.reason, now)
         self._quicken()
         news = self.liveness.news is not None or self.parting is not Parting.STAY
-        return news or self.gate is not None or self.stream is not None
+        return news or self.gate is not None
 
     @property
     def pending(self) -> int:
@@ -282,7 +289,7 @@ class Session:
     def place(self) -> None:
         """Work out anew which frames may stand here."""
         allowed = behind(self.caps, self.syncs.expects)
-        self._allowed = allowed if self.stream is None else {**allowed, frames.DATA: self.stream.credit_in}
+        self._allowed = allowed if self.stream is None else self.stream.beside(allowed)
 
     def data_to_send(self) -> bytes:
         """Control bytes for the peer, in order. DATA is asked for at :attr:`stream`, when these are gone."""

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from struct import Struct
+from typing import TYPE_CHECKING, Final
 
 from heartbeat.errors import NotConnected, PeerViolation
-from heartbeat.wire.frames import HEADER_SIZE, Data, Window
+from heartbeat.wire.frames import DATA, HEADER_SIZE, Window
 
-__all__ = ["CHUNK", "Stream"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
+__all__ = ["CHUNK", "FRAME", "Stream"]
+
+#: A DATA frame on the way out, header and all, is at most this: four fill a read of 64 KiB, and each a record of TLS.
+FRAME: Final = 16 * 1024
 # A PING or an ACK never waits behind more than a few of these.
-CHUNK: Final = 16 * 1024
+CHUNK: Final = FRAME - HEADER_SIZE
 MOST_CREDIT: Final = 2**31 - 1
+#: A write of no more than this is copied into one piece with its neighbours, up to about so many bytes of them: that
+#: costs less than to handle, and to hold, each by itself.
+SMALL: Final = 4096
+GATHERED: Final = 64 * 1024
+# A DATA frame is put together from this and its payload, so that the payload need not be copied.
+_header: Final = Struct(">4sI").pack
+_FULL: Final = _header(DATA, CHUNK)
+_END: Final = _header(DATA, 0)
 
 
 class Stream:
@@ -20,23 +34,45 @@ class Stream:
 
     :param ours: DATA bytes that we hold for an application that is not reading: the peer's first credit
     :param theirs: the same of the peer: our first credit
-    :ivar inbox: payloads that came and that nobody has taken
+    :ivar inbox: what came and nobody has taken, small payloads together: so the objects are bounded as the bytes are
     :ivar ended_in: the peer's application has said that no more comes
     :ivar ended_out: ours has
+    :ivar queued: bytes of our application that are in no frame yet
     """
 
-    __slots__ = ("_eaten", "_ours", "_outbox", "credit_in", "credit_out", "ended_in", "ended_out", "inbox", "queued")
+    __slots__ = (
+        "_allowed", "_at", "_eaten", "_ours", "_outbox", "_said_end", "credit_in", "credit_out", "ended_in",
+        "ended_out", "inbox", "queued",
+    )  # fmt: skip
 
     def __init__(self, ours: int, theirs: int) -> None:
         self._ours = ours
         self.credit_in = ours
         self.credit_out = theirs
-        self.inbox: deque[bytes] = deque()
+        self.inbox: deque[bytes | bytearray] = deque()
         self.ended_in = False
         self.ended_out = False
+        self._allowed: dict[bytes, int] = {}
         self._eaten = 0  # bytes taken since the last WINDOW
-        self._outbox: deque[memoryview] = deque()  # views: what waits is never copied to cut a chunk off
-        self.queued = 0  # bytes in the outbox
+        self._outbox: deque[bytes | bytearray] = deque()
+        self._at = 0  # how much of the first of them is in frames
+        self._said_end = False
+        self.queued = 0
+
+    # -- the peer's direction
+
+    def beside(self, others: Mapping[bytes, int]) -> Mapping[bytes, int]:
+        """What may stand here: these frames, and DATA within the credit. It is kept up to date until the next call."""
+        self._allowed = {**others, DATA: self.credit_in}
+        return self._allowed
+
+    def whole(self, frame: bytes) -> bool:
+        """Take what looks like one DATA frame and nothing else; False, and nothing happened, where it is not."""
+        size = len(frame) - HEADER_SIZE
+        if not 0 < size <= self.credit_in or frame[:HEADER_SIZE] != _header(DATA, size) or self.ended_in:
+            return False
+        self.received(frame[HEADER_SIZE:])
+        return True
 
     def received(self, payload: bytes) -> None:
         """A DATA frame came; its length was checked against :attr:`credit_in` at its header."""
@@ -45,14 +81,21 @@ class Stream:
         if not payload:
             self.ended_in = True
             return
-        if len(payload) > self.credit_in:
-            raise PeerViolation(f"DATA of {len(payload)} bytes with a credit of {self.credit_in}")
-        self.credit_in -= len(payload)
-        self.inbox.append(payload)
+        size = len(payload)
+        if size > self.credit_in:
+            raise PeerViolation(f"DATA of {size} bytes with a credit of {self.credit_in}")
+        self._allowed[DATA] = self.credit_in = self.credit_in - size
+        inbox = self.inbox
+        if not inbox or len(inbox[-1]) + size > CHUNK:
+            inbox.append(payload)
+        elif type(last := inbox[-1]) is bytearray:
+            last += payload
+        else:
+            inbox[-1] = bytearray(last + payload)
 
     def take(self) -> bytes:
-        """The oldest payload for the application, ``b""`` if there is none; then :meth:`ate` when it was consumed."""
-        return self.inbox.popleft() if self.inbox else b""
+        """The oldest bytes for the application, ``b""`` if there are none; then :meth:`ate` when they were consumed."""
+        return bytes(self.inbox.popleft()) if self.inbox else b""
 
     def ate(self, count: int) -> bytes:
         """The application has consumed ``count`` bytes. Returns WINDOW frames when enough came together."""
@@ -61,9 +104,11 @@ class Stream:
         while 2 * self._eaten >= self._ours and not self.ended_in:
             step = min(self._eaten, self._ours // 2)
             self._eaten -= step
-            self.credit_in += step
+            self._allowed[DATA] = self.credit_in = self.credit_in + step
             out += Window(step).encode()
         return out
+
+    # -- our direction
 
     def window(self, credit: int) -> None:
         """A WINDOW frame came."""
@@ -74,41 +119,88 @@ class Stream:
         self.credit_out += credit
 
     def send(self, data: bytes) -> None:
-        """Queue bytes of our application; they leave with :meth:`data_to_send`.
+        """Queue bytes of our application; they leave with :meth:`data_to_send`. Small writes are gathered.
 
         :raises NotConnected: after :meth:`end`
         """
         if self.ended_out:
             raise NotConnected("the stream has ended in this direction")
-        if data:
-            self._outbox.append(memoryview(data))
-            self.queued += len(data)
+        size = len(data)
+        self.queued += size
+        outbox = self._outbox
+        if size > SMALL:
+            outbox.append(data)
+        elif outbox and type(last := outbox[-1]) is bytearray and len(last) < GATHERED:
+            last += data
+        elif data:
+            outbox.append(bytearray(data))
 
     def end(self) -> None:
         """Our application has no more: half-close, behind what is queued. Needs no credit."""
-        if not self.ended_out:
-            self.ended_out = True
-            self._outbox.append(memoryview(b""))
+        self.ended_out = True
 
-    def data_to_send(self, room: int) -> bytes:
-        """DATA frames of at most ``room`` bytes in all, as far as the credit goes."""
-        out = bytearray()
-        outbox = self._outbox
-        while outbox and len(out) + HEADER_SIZE <= room:
-            head = outbox[0]
-            if not len(head):
-                out += Data(b"").encode()
-                outbox.popleft()
-                continue
-            most = min(CHUNK, self.credit_out, room - len(out) - HEADER_SIZE)
-            if most <= 0:
-                break
-            chunk = head[:most]
-            if len(chunk) == len(head):
-                outbox.popleft()
+    def drop(self) -> None:
+        """Forget what is queued: nothing can be sent any more."""
+        self._outbox.clear()
+        self._at = self.queued = 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a frame to send, of which the credit allows at least some."""
+        return self.credit_out > 0 if self.queued else self.ended_out and not self._said_end
+
+    def data_to_send(self, room: int) -> list[bytes | memoryview]:
+        """DATA frames of at most ``room`` bytes in all, as far as the credit goes: the pieces that make them up, in
+        order. What is large is never copied, and what is small shares a frame."""
+        out: list[bytes | memoryview] = []
+        left = most = min(self.queued, self.credit_out)
+        while left and room > HEADER_SIZE:
+            if type(self._outbox[0]) is bytearray:  # nothing is gathered in it any more
+                self._outbox[0] = bytes(self._outbox[0])
+            head, at = memoryview(self._outbox[0]), self._at
+            wide = min(left, len(head) - at, room // FRAME * CHUNK) // CHUNK * CHUNK
+            for start in range(at, at + wide, CHUNK):  # whole frames out of one large write
+                out += (_FULL, head[start : start + CHUNK])
+            if wide:
+                self._skip(wide)
+                room -= wide // CHUNK * FRAME
+                left -= wide
             else:
-                outbox[0] = head[most:]
-            self.credit_out -= len(chunk)
-            self.queued -= len(chunk)
-            out += Data(bytes(chunk)).encode()
-        return bytes(out)
+                size = min(CHUNK, left, room - HEADER_SIZE)
+                out += (_header(DATA, size), self._cut(size))
+                room -= HEADER_SIZE + size
+                left -= size
+        self.credit_out -= most - left
+        self.queued -= most - left
+        if self.ended_out and not (self.queued or self._said_end) and room >= HEADER_SIZE:
+            self._said_end = True
+            out.append(_END)
+        return out
+
+    def _cut(self, size: int) -> bytes | memoryview:
+        """The first ``size`` bytes of the outbox: a view where one write has them, together where several have."""
+        outbox, at = self._outbox, self._at
+        left = len(outbox[0]) - at
+        if size <= left:
+            piece = memoryview(outbox[0])[at : at + size]
+            self._skip(size)
+            return piece
+        pieces: list[bytes | bytearray | memoryview] = [memoryview(outbox.popleft())[at:]]
+        need = size - left
+        while len(outbox[0]) <= need:
+            pieces.append(outbox.popleft())
+            need -= len(pieces[-1])
+            if not need:
+                break
+        self._at = need
+        if need:
+            outbox[0] = bytes(outbox[0])
+            pieces.append(memoryview(outbox[0])[:need])
+        return b"".join(pieces)
+
+    def _skip(self, size: int) -> None:
+        """The first write has given this much more."""
+        self._at += size
+        if self._at == len(self._outbox[0]):
+            self._outbox.popleft()
+            self._at = 0

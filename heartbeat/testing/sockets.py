@@ -17,6 +17,8 @@ from heartbeat.testing.listeners import Listener
 from heartbeat.testing.tcp import Connection
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from twisted.internet.interfaces import IReadDescriptor, IWriteDescriptor
 
     from heartbeat.testing.hosts import Process
@@ -233,6 +235,10 @@ class SimulatedSocket:
         if data and not taken:
             raise BlockingIOError(errno.EWOULDBLOCK, "the send buffer is full")
         return taken
+
+    def sendmsg(self, buffers: Iterable[bytes | memoryview]) -> int:
+        """These, as one."""
+        return self.send(b"".join(buffers))
 
     def shutdown(self, how: int) -> None:
         """Half-close, or close both ways.

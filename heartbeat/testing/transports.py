@@ -67,6 +67,10 @@ class SimulatedLink(TcpLink):
             tcp=end.info(),
         )
 
+    def unsent(self) -> int | None:
+        """As on a platform that cannot say: this kernel takes what fits, however much is unsent."""
+        return None
+
     def arrived_at(self, now: float) -> float | None:
         """Exact."""
         arrived = None if self._end is None else self._end.incoming.arrived_at

@@ -62,6 +62,7 @@ _SHOWN: Final = 32
 # A frame is a tuple, and its own constructor costs twice as much as this.
 _new: Final = tuple.__new__
 _header: Final = Struct(">4sHH").unpack_from
+_sized: Final = Struct(">4sI").unpack_from
 _number: Final = Struct(">4xI").unpack_from
 _low: Final = Struct(">6xH").unpack_from
 _signed: Final = Struct(">4xHH16s").unpack_from
@@ -77,25 +78,29 @@ class Decoder:
     it holds nothing, takes nothing and raises the same again: nobody guesses where the next frame starts.
     """
 
-    __slots__ = ("_at", "_broken", "_data", "_from", "_tail")
+    __slots__ = ("_at", "_broken", "_cut", "_data", "_from", "_tail")
 
     def __init__(self) -> None:
         self._data = b""  # what frames are taken from; empty only if nothing is held
         self._at = 0  # how much of it is taken
         self._from = 0  # where the last frame began, unless it is one of _PAIRS
-        self._tail: bytearray | None = None  # what came behind it while it held something
+        self._tail: bytes | bytearray | None = None  # what came behind it while it held something
+        self._cut = 0  # how much of that was brought in
         self._broken: str | None = None  # the reason of the violation
 
     def feed(self, data: bytes) -> None:
         """Take what was read, cut anywhere. Next: :meth:`next`."""
         if not self._data:
             self._data = data
-        elif self._broken is None:
+        elif self._tail is None:
+            if self._broken is None:
+                self._tail = data
+        elif type(self._tail) is bytearray:
             # Growing one bytearray, and joining once when the frame is whole, stays linear for bytes that drip in.
-            if self._tail is None:
-                self._tail = bytearray(data)
-            else:
-                self._tail += data
+            self._tail += data
+        else:
+            self._tail = bytearray(self._tail[self._cut :] + data)
+            self._cut = 0
 
     def next(self, allowed: Mapping[bytes, int]) -> Frame | None:
         """The next whole frame, or None until there is one. Next: this again, or :meth:`feed` after None.
@@ -108,8 +113,6 @@ class Decoder:
         at = self._at
         left = len(data) - at
         if left < HEADER_SIZE:
-            if left and self._broken is None and not _begins_frame(data[at:]):
-                self._data, self._at, self._broken = _BROKEN, 0, FOREIGN  # "QUIT" is told at once, not after a timeout
             if left or self._tail is not None:
                 return self._wait(HEADER_SIZE, allowed)
             self._data = b""  # a read is not kept alive by an idle connection
@@ -125,7 +128,8 @@ class Decoder:
                 return self._wait(end - at, allowed)
             frame = _DECODE[magic](data, at, end)
         except PeerViolation as violation:
-            self._data, self._at, self._tail, self._broken = _BROKEN, 0, None, violation.reason
+            self._data, self._at, self._tail, self._cut = _BROKEN, 0, None, 0
+            self._broken = violation.reason
             raise
         self._from = at
         self._at = end
@@ -135,12 +139,53 @@ class Decoder:
         """The bytes of ``frame`` as they were on the wire; it is the one that :meth:`next` gave out last."""
         return self._data[self._at - HEADER_SIZE if type(frame) in _SHORT else self._from : self._at]
 
+    def run(self, credit: int) -> bytes:
+        """The payloads of all whole DATA frames that stand next, as one; ``b""`` where another frame stands.
+
+        In a stream of DATA this is what :meth:`next` would give frame by frame, in one go and with one copy. What it
+        does not take (the end of a stream, half a frame, one over the credit) is left to :meth:`next`: call that after
+        this.
+
+        :param credit: the most bytes of payload that may be taken
+        """
+        found: list[memoryview] = []
+        data, at = self._data, self._at
+        if self._tail is not None and (split := self._split(credit)):
+            found += split
+            credit -= len(split[0]) + len(split[1])
+            data, at = self._data, self._at
+        view, end = memoryview(data), len(data)
+        while at + HEADER_SIZE < end:
+            magic, size = _sized(data, at)
+            if magic != DATA or not 0 < size <= credit or at + HEADER_SIZE + size > end:
+                break
+            at += HEADER_SIZE
+            found.append(view[at : at + size])
+            at += size
+            credit -= size
+        self._at = at
+        return b"".join(found)
+
+    def _split(self, credit: int) -> tuple[memoryview, memoryview] | None:
+        """The two parts of a DATA frame whose beginning was held, and whose rest has come with all that follows."""
+        data, at, tail = self._data, self._at, self._tail
+        held = len(data) - at - HEADER_SIZE
+        if held < 0 or type(tail) is not bytes:
+            return None
+        magic, size = _sized(data, at)
+        end = self._cut + size - held
+        if magic != DATA or not 0 < size <= credit or not self._cut < end <= len(tail):
+            return None
+        parts = memoryview(data)[at + HEADER_SIZE :], memoryview(tail)[self._cut : end]
+        self._data, self._at, self._tail, self._cut = tail, end, None, 0
+        return parts
+
     @property
     def pending(self) -> int:
         """Bytes held: fed and not yet given out as a frame."""
         if self._broken is not None:
             return 0
-        return len(self._data) - self._at + (len(self._tail) if self._tail is not None else 0)
+        return len(self._data) - self._at + (len(self._tail) - self._cut if self._tail is not None else 0)
 
     def _wait(self, size: int, allowed: Mapping[bytes, int]) -> Frame | None:
         """The next frame, of at least ``size`` bytes, is not whole yet: bring the tail in, or keep the rest."""
@@ -148,13 +193,22 @@ class Decoder:
             raise PeerViolation(self._broken)
         rest = self._data[self._at :]
         self._at = 0
-        tail = self._tail
-        if tail is not None and (not rest or len(rest) + len(tail) >= size):
-            self._data = rest + tail
-            self._tail = None
-            return self.next(allowed)  # once: there is no tail any more
-        self._data = rest
-        return None
+        tail, cut = self._tail, self._cut
+        if tail is None or (rest and len(rest) + len(tail) - cut < size):
+            if size == HEADER_SIZE and not _begins_frame(rest if tail is None else rest + tail[cut:]):
+                self._data, self._tail, self._cut = _BROKEN, None, 0
+                self._broken = FOREIGN  # "QUIT" is told at once, not after a timeout
+                raise PeerViolation(FOREIGN)
+            self._data = rest
+            return None
+        if rest:  # no more of the tail than this one frame: what is whole in it is never copied
+            end = cut + size - len(rest)
+            self._data = rest + tail[cut:end]
+        else:
+            end = len(tail)
+            self._data, self._at = bytes(tail), cut
+        self._tail, self._cut = (None, 0) if end == len(tail) else (tail, end)
+        return self.next(allowed)  # at most twice more: for the rest of a header, and of its body
 
 
 def _begins_frame(rest: bytes) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from tests.benchmarks import beat, board, followers, memory, proof, secure, wheel
+from tests.benchmarks import beat, board, bulk, followers, memory, proof, secure, wheel
 
 KNOWN = {
     "beat": beat,
     "secure": secure,
+    "bulk": bulk,
     "memory": memory,
     "proof": proof,
     "wheel": wheel,

@@ -19,7 +19,7 @@ import heartbeat
 __all__ = ["Server", "cores", "descriptors", "pinned"]
 
 #: What a server says when it is ready: ours one line per listener, the comparisons one line.
-READY: Final = re.compile(rb"^listening (heartbeat|web|comparison) [^\n]*:(\d+)/?$", re.MULTILINE)
+READY: Final = re.compile(rb"^listening (\w+) [^\n]*:(\d+)/?$", re.MULTILINE)
 _START: Final = 30.0  # seconds until it must be ready: a cold start on a busy machine takes some
 _STOP: Final = 15.0  # seconds until it must have stopped: the server drains for at most 10
 _WORDS: Final = 4000  # characters of its log that are shown when something went wrong
@@ -30,6 +30,7 @@ class Server:
     """One server process.
 
     :ivar ports: the port of each listener that it announced (``heartbeat``, ``web``, ``comparison``)
+    :ivar told: for whoever reads its log: how much of it was read
     """
 
     def __init__(self, arguments: Sequence[str], listeners: Sequence[str], core: int | None = None) -> None:
@@ -56,6 +57,7 @@ class Server:
         if core is not None:
             os.sched_setaffinity(self.pid, {core})
         self.ports: dict[str, int] = {}
+        self.told = 0
         try:
             self._wait(listeners)
         except BaseException:

@@ -10,8 +10,9 @@ from typing import Any
 from heartbeat.interfaces import IHeartbeat
 from heartbeat.liveness.states import State
 from heartbeat.net.wrapper import WrappedProtocol
+from heartbeat.session.stream import CHUNK
 from heartbeat.testing import Delay, Stall
-from heartbeat.wire.frames import Data
+from heartbeat.wire.frames import Data, Ping
 from tests.net.wrapped import CONFIG, Halves, Notes, NotesFactory, WrappedCase, frames
 
 MEGABYTE = bytes(range(256)) * 4096
@@ -69,16 +70,28 @@ class PauseTests(WrappedCase):
 
     def test_a_pause_from_within_holds_at_once(self) -> None:
         """What came in the same read as the chunk in which the application paused waits for its resume, in order."""
-        theirs, mine = self.pair()
+        served = NotesFactory()
+        self.listen(served)
+        raw = self.raw()
+        theirs = served.built[0]
         theirs.on_data = lambda data: theirs.transport.pauseProducing()
-        mine.transport.write(b"one")
-        mine.transport.write(b"two")
+        one, two = MEGABYTE[:10_000], MEGABYTE[10_000:20_000]
+        raw.transport.write(Data(one).encode() + Ping(1, 1).encode() + Data(two).encode())
         self.net.run(1.0)
-        self.assertEqual(bytes(theirs.received), b"one")
+        self.assertEqual(bytes(theirs.received), one)
         theirs.transport.resumeProducing()
-        self.assertEqual(bytes(theirs.received), b"one")  # never from within: the caller may be in the middle of it
+        self.assertEqual(bytes(theirs.received), one)  # never from within: the caller may be in the middle of it
         self.net.run(1.0)
-        self.assertEqual(bytes(theirs.received), b"onetwo")
+        self.assertEqual(bytes(theirs.received), one + two)
+
+    def test_what_comes_together_is_delivered_together(self) -> None:
+        """Frames that stand side by side in one read are one ``dataReceived``, as bytes without frames would be."""
+        served = NotesFactory()
+        self.listen(served)
+        raw = self.raw()
+        raw.transport.write(b"".join(Data(b"line %d" % number).encode() for number in range(10)))
+        self.net.run(0.1)
+        self.assertEqual((bytes(served.built[0].received)[:12], served.built[0].chunks), (b"line 0line 1", 1))
 
     def test_credit_comes_back_in_steps(self) -> None:
         """WINDOW of half the credit, as often as that much was taken; what was not taken is not given back."""
@@ -104,7 +117,7 @@ class PauseTests(WrappedCase):
         served.built[0].transport.write(bytes(200_000))
         self.net.run(0.3)
         lengths = [len(body) - 4 for magic, body in frames(raw.received) if magic == b"HDAT"]
-        self.assertEqual((sum(lengths), max(lengths)), (65_536, 16_384))
+        self.assertEqual((sum(lengths), max(lengths)), (65_536, CHUNK))
 
     def test_writes_of_one_turn_share_a_frame(self) -> None:
         """A hundred small answers to one read are one frame and not a hundred."""

@@ -17,7 +17,8 @@ from heartbeat.config import HeartbeatConfig
 from heartbeat.interfaces import IHeartbeat
 from heartbeat.liveness.states import State
 from heartbeat.net import heartbeat_factory
-from heartbeat.net.datadriver import BATCH
+from heartbeat.net.datadriver import AHEAD, BATCH
+from heartbeat.net.kernel import MOST_UNSENT
 from heartbeat.net.link import ILinkSource, Link, OpaqueLink
 from heartbeat.net.outbox import CLOGGED
 from heartbeat.net.turns import Turns
@@ -31,7 +32,21 @@ ADDRESS = IPv4Address("TCP", "192.0.2.1", 4242)
 class SlowLink(OpaqueLink):
     """A link that says when it is empty only when it is told so."""
 
-    __slots__ = ("callbacks",)
+    __slots__ = ("callbacks", "kernel_holds", "takes")
+
+    def __init__(self, transport: Any, turns: Turns) -> None:
+        super().__init__(transport, turns)
+        self.takes = False
+        self.kernel_holds = 0
+
+    def write(self, data: bytes) -> bool:
+        """Whether the kernel takes it is for the test to say."""
+        super().write(data)
+        return self.takes
+
+    def unsent(self) -> int | None:
+        """What the test says."""
+        return self.kernel_holds
 
     def drained(self, callback: Callable[[], None]) -> None:
         """Keep it."""
@@ -91,6 +106,47 @@ class OrderTests(SynchronousTestCase):
             self.turn()
         self.assertEqual(sent, 10_000_000)
         self.assertEqual(self.taken(), [])
+
+    def test_as_much_as_the_kernel_leaves_room_for(self) -> None:
+        """Where the kernel says what it has not sent, that and a batch together are 64 KiB; what it holds goes down
+        before it is offered more, and beats are not kept waiting for that."""
+        driver, link = self.ours.driver, self.transport.link
+        driver.limited = link.takes = True
+        sizes = []
+        for held in (0, 8, 5000, MOST_UNSENT - 100):
+            link.kernel_holds = held
+            driver.session.stream.send(bytes(1_000_000))
+            driver.push(0.0)
+            sizes.append(sum(len(body) + 4 for _, body in self.taken()) + held)
+            driver.session.stream.drop()
+        self.assertEqual(sizes, [AHEAD] * 4)
+        self.assertFalse(driver.busy)
+        link.kernel_holds = MOST_UNSENT
+        self.application.transport.write(bytes(100_000))
+        self.assertEqual((self.taken(), driver.busy), ([], True))
+        link.kernel_holds = 0
+        self.turn()
+        self.assertEqual(sum(len(body) - 4 for _, body in self.taken()), 100_000)
+
+    def test_the_end_of_the_stream_waits_for_room_too(self) -> None:
+        """A half-close while the kernel holds too much goes out when it holds less."""
+        driver, link = self.ours.driver, self.transport.link
+        driver.limited = link.takes = True
+        link.kernel_holds = MOST_UNSENT
+        self.application.transport.loseWriteConnection()
+        self.assertEqual(self.taken(), [])
+        link.kernel_holds = 0
+        self.turn()
+        self.assertEqual(self.taken(), [(b"HDAT", b"\0\0\0\0")])
+
+    def test_writes_of_a_busy_connection_are_gathered(self) -> None:
+        """A thousand small writes while the link is busy are one batch of full frames."""
+        self.application.transport.write(b"first")
+        self.taken()
+        for _ in range(1000):
+            self.application.transport.write(bytes(40))
+        self.turn()
+        self.assertEqual([len(body) - 4 for _, body in self.taken()], [16376, 16376, 7248])
 
     def test_an_answer_goes_before_the_next_batch(self) -> None:
         """A PING that comes while DATA is under way is answered as soon as the link takes anything, before DATA."""

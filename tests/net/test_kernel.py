@@ -170,6 +170,31 @@ class OptionTests(SynchronousTestCase):
         self.assertEqual(with_kernel.limit_unsent(Sock(socket.AF_UNIX)), "not available")
         self.assertEqual(load(HEARTBEAT_NO_KERNEL="1").limit_unsent(Sock()), "not available")
 
+    def test_how_much_is_unsent(self) -> None:
+        """Bytes that were taken and not sent, counted on Linux; None where nobody can say, or the socket is closed."""
+        with_kernel = load()
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listening.close)
+        near = socket.create_connection(listening.getsockname())
+        far, _ = listening.accept()
+        self.addCleanup(near.close)
+        self.addCleanup(far.close)
+        self.assertIsNone(load(HEARTBEAT_NO_KERNEL="1").unsent(near))
+        self.assertIsNone(with_kernel.unsent(Sock()))
+        if not sys.platform.startswith("linux"):
+            self.assertIsNone(with_kernel.unsent(near))
+            return
+        self.assertEqual(with_kernel.unsent(near), 0)
+        near.setblocking(False)
+        try:  # nobody reads: the window closes, and the rest stays here
+            while True:
+                near.send(bytes(1 << 20))
+        except BlockingIOError:
+            pass
+        unsent = with_kernel.unsent(near)
+        self.assertGreater(unsent, 0)
+        self.assertLess(unsent, with_kernel.look(near, 0.0).outq)
+
 
 class LookTests(SynchronousTestCase):
     """What can be seen."""

@@ -7,11 +7,12 @@ import socket
 from functools import partial
 from typing import Any
 
+import trustme
 from twisted.internet import tcp
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import ITransport
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.ssl import CertificateOptions
+from twisted.internet.ssl import CertificateOptions, PrivateCertificate
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -23,7 +24,7 @@ from heartbeat import HeartbeatConfig
 from heartbeat.liveness.evidence import Evidence
 from heartbeat.net import HeartbeatFactory, kernel
 from heartbeat.net.link import GONE, OpaqueLink, TcpLink, link_for
-from heartbeat.net.tls.link import TlsLink
+from heartbeat.net.tls.link import RECORD, TlsLink
 from heartbeat.net.turns import Turns
 from tests.net.hand import HandTransport
 
@@ -48,6 +49,10 @@ class Sock:
         self.room -= len(taken)
         self.sent += taken
         return len(taken)
+
+    def sendmsg(self, buffers: list[bytes | memoryview]) -> int:
+        """These, as one."""
+        return self.send(b"".join(buffers))
 
     def setsockopt(self, level: int, option: int, value: int) -> None:
         """Remember it."""
@@ -192,6 +197,24 @@ class TcpLinkTests(LinkCase):
             self.flush(self.transport)
             self.assertEqual(self.sock.sent, b"firstsecond", room)
 
+    def test_pieces_in_order(self) -> None:
+        """Several pieces are one write; wherever the kernel stops, nothing is lost, sent twice or overtaken."""
+        pieces = [b"one", memoryview(b"two"), b"", b"three", memoryview(b"four")]
+        for room in range(17):
+            self.setUp()
+            self.sock.room = room
+            self.assertEqual(self.tcp.write_all(pieces, 15), room >= 15, room)
+            self.sock.room = 100
+            self.assertEqual(self.tcp.write_all([b"se", b"cond"], 6), room >= 15, room)
+            self.flush(self.transport)
+            self.assertEqual(self.sock.sent, b"onetwothreefoursecond", room)
+
+    def test_pieces_on_a_dead_socket(self) -> None:
+        """An error is the transport's to find out, as of a plain write."""
+        self.sock.room = None
+        self.assertFalse(self.tcp.write_all([b"one", b"two"], 6))
+        self.assertIn(self.transport, self.reactor.writers)
+
     def test_told_when_empty(self) -> None:
         """Exactly when user space is empty, once; then writes are direct again."""
         self.sock.room = 2
@@ -271,6 +294,111 @@ class Bare:
         self.write, self.loseConnection = Recorder(), Recorder()
 
 
+class TlsLinkTests(LinkCase):
+    """Through the TLS layer, and on to the kernel in the same call."""
+
+    def setUp(self) -> None:
+        """A connection that has shaken hands with the other end, which is TLS on a socket like it."""
+        super().setUp()
+        issued = trustme.CA().issue_cert("localhost")
+        pem = issued.private_key_pem.bytes() + issued.cert_chain_pems[0].bytes()
+        self.far = Collector()
+        ends = (
+            (CertificateOptions(), True, self.protocol),
+            (PrivateCertificate.loadPEM(pem).options(), False, self.far),
+        )
+        self.near_tls, self.far_tls = (
+            TLSMemoryBIOFactory(options, client, Factory.forProtocol(lambda end=end: end)).buildProtocol(None)
+            for options, client, end in ends
+        )
+        self.raw, self.far_sock = self.connection(self.near_tls), Sock()
+        near_sock, self.sock = self.sock, self.far_sock
+        self.far_raw = self.connection(self.far_tls)
+        self.sock = near_sock
+        self.far_tls.makeConnection(self.far_raw)
+        self.near_tls.makeConnection(self.raw)
+        self.tls = self.link(self.near_tls)
+        self.early = self.tls.write(b"early")
+        for _ in range(4):
+            self.exchange()
+        self.tls.drained(lambda: None)  # from here on the transport below is taken over
+        self.exchange()
+
+    def exchange(self) -> None:
+        """What was sent arrives, both ways."""
+        for raw, sock, other in (
+            (self.raw, self.sock, self.far_tls),
+            (self.far_raw, self.far_sock, self.near_tls),
+        ):
+            self.flush(raw)
+            came, sock.sent = sock.sent, b""
+            if came:
+                other.dataReceived(came)
+
+    def test_before_the_handshake(self) -> None:
+        """What is written too early is with the TLS layer, not with the kernel; it arrives behind the handshake."""
+        self.assertFalse(self.early)
+        self.assertEqual(b"".join(self.far.came), b"early")
+
+    def test_at_once(self) -> None:
+        """The kernel has it when write returns, and nothing waits for a later turn."""
+        self.assertTrue(self.tls.write(b"one"))
+        self.assertTrue(self.tls.write_all([b"two", memoryview(b"three")], 8))
+        self.assertNotIn(self.raw, self.reactor.writers)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.assertNotIn(b"one", self.sock.sent)
+        self.exchange()
+        self.assertEqual(b"".join(self.far.came), b"earlyonetwothree")
+
+    def test_told_when_empty(self) -> None:
+        """What the kernel does not take waits in the transport, in order; told is exactly when it has all."""
+        told: list[str] = []
+        self.sock.room = 10
+        self.assertFalse(self.tls.write(b"first"))
+        self.tls.drained(lambda: told.append("empty"))
+        self.raw.doWrite()
+        self.reactor.pump([0, 0, 0])
+        self.assertEqual(told, [])
+        self.sock.room = 10_000
+        self.flush(self.raw)
+        self.assertEqual(told, ["empty"])
+        self.assertTrue(self.tls.write(b"second"))
+        self.exchange()
+        self.assertEqual(b"".join(self.far.came), b"earlyfirstsecond")
+
+    def test_a_record_for_each_frame(self) -> None:
+        """Frames of 16 KiB fill records of TLS, each for itself: the other end gets them one by one and whole."""
+        frames = [b"header 1", memoryview(bytes(RECORD - 8)), b"header 2", memoryview(bytes(RECORD - 8)), b"end"]
+        self.sock.room = 1_000_000
+        self.tls.write_all(frames, 2 * RECORD + 3)
+        self.exchange()
+        self.assertEqual([len(one) for one in self.far.came[1:]], [RECORD, RECORD, 3])
+
+    def test_a_dead_socket(self) -> None:
+        """An error is for the reactor to find, behind the next poll; the transport still wants to write."""
+        self.sock.room = None
+        self.assertFalse(self.tls.write(b"one"))
+        self.assertIn(self.raw, self.reactor.writers)
+
+    def test_a_transport_that_is_closing(self) -> None:
+        """What closes it is the reactor's to do: we do not take its turn."""
+        self.near_tls.loseConnection()
+        self.raw.loseConnection()
+        self.assertFalse(self.tls.write(b"one"))
+        self.assertTrue(self.raw.disconnecting)
+
+
+class Collector(Protocol):
+    """Keeps each piece."""
+
+    def __init__(self) -> None:
+        self.came: list[bytes] = []
+
+    def dataReceived(self, data: bytes) -> None:
+        """Keep it."""
+        self.came.append(data)
+
+
 class OpaqueLinkTests(LinkCase):
     """Any other transport."""
 
@@ -283,6 +411,12 @@ class OpaqueLinkTests(LinkCase):
         self.assertEqual((transport.write.calls, told, link.exact), ([b"one"], [], False))
         self.reactor.pump([0, 0, 0])
         self.assertEqual(told, [1])
+
+    def test_pieces(self) -> None:
+        """They are one write; nobody knows what the kernel has."""
+        link = self.link(transport := Bare())
+        self.assertFalse(link.write_all([b"one", memoryview(b"two")], 6))
+        self.assertEqual((transport.write.calls, link.unsent()), ([b"onetwo"], None))
 
     def test_the_least_transport(self) -> None:
         """A transport that can neither pause nor abort is closed instead of aborted, once."""
@@ -319,7 +453,8 @@ class GoneTests(SynchronousTestCase):
     def test_it_does_nothing(self) -> None:
         """All calls are harmless: handles are kept longer than connections."""
         told: list[int] = []
-        self.assertTrue(GONE.write(b"x"))
+        self.assertTrue(GONE.write(b"x") and GONE.write_all([b"x"], 1))
+        self.assertIsNone(GONE.unsent())
         GONE.drained(lambda: told.append(1))
         for call in (GONE.pause, GONE.resume, GONE.close, GONE.abort):
             call()

@@ -69,7 +69,7 @@ class ProducerTests(WrappedCase):
     def waiting(self, application: Any) -> int:
         """Bytes that wait at this end, outside of the link."""
         driver: Any = beneath(application).driver
-        waiting: int = driver.application.supply.waiting(driver.session.stream)
+        waiting: int = driver.session.stream.queued
         return waiting
 
     def test_the_face_is_complete(self) -> None:

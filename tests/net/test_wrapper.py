@@ -327,11 +327,11 @@ class EndTests(WrappedCase):
             self.client.reactor.callLater(1.0, mine.transport.resumeProducing)
 
         mine.on_data = sip
-        theirs.transport.write(b"x" * 300_000)
+        theirs.transport.write(b"x" * 600_000)
         theirs.transport.loseConnection()
         took = self.net.run_until(lambda: mine.lost is not None)
         self.assertGreater(took, 3 * CONFIG.close_timeout)
-        self.assertEqual(len(mine.received), 300_000)
+        self.assertEqual(len(mine.received), 600_000)
         self.assertIsInstance(mine.lost.value, PeerLeft)
 
     def test_a_close_waits_for_the_kernel(self) -> None:

@@ -158,19 +158,20 @@ class Shaken(Notes):
 class TlsTests(WrappedCase):
     """TLS below the frames."""
 
-    async def secured(self, kind: Callable[[], Protocol]) -> tuple[Any, Any]:
-        """The two applications of a connection over TLS."""
+    async def secured(self, kind: Callable[[], Protocol], speaks: list[bytes] | None = None) -> tuple[Any, Any]:
+        """The two applications of a connection over TLS, with these protocols for ALPN."""
         authority = trustme.CA()
         issued = authority.issue_cert("localhost")
         pem = issued.private_key_pem.bytes() + issued.cert_chain_pems[0].bytes()
-        context = ssl.PrivateCertificate.loadPEM(pem).options()
+        own = ssl.PrivateCertificate.loadPEM(pem)
+        context = ssl.CertificateOptions(own.privateKey.original, own.original, acceptableProtocols=speaks)
         trusted = ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(authority.cert_pem.bytes())])
         served = NotesFactory(kind)
         endpoint = heartbeat_server(SSL4ServerEndpoint(reactor, 0, context, interface="127.0.0.1"), CONFIG)
         port = await endpoint.listen(served)
         self.addCleanup(port.stopListening)
         plain = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
-        options = ssl.optionsForClientTLS("localhost", trustRoot=trusted)
+        options = ssl.optionsForClientTLS("localhost", trustRoot=trusted, acceptableProtocols=speaks)
         mine: Any = await heartbeat_client(wrapClientTLS(options, plain), CONFIG).connect(NotesFactory(kind))
         self.close(mine)
         await sleep(0.1)
@@ -187,6 +188,12 @@ class TlsTests(WrappedCase):
         self.assertIsNone(theirs.transport.getPeerCertificate())
         self.assertIsNone(mine.transport.negotiatedProtocol)
         self.assertEqual(IHeartbeat(theirs.transport).peer.transport, "tls")
+
+    @asynchronous
+    async def test_what_alpn_agreed_on(self) -> None:
+        """Both applications see it."""
+        theirs, mine = await self.secured(Notes, [b"acme/1"])
+        self.assertEqual((theirs.transport.negotiatedProtocol, mine.transport.negotiatedProtocol), (b"acme/1",) * 2)
 
     @asynchronous
     async def test_bulk_and_half_closes(self) -> None:

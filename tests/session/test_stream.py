@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heartbeat.errors import NotConnected, PeerViolation
-from heartbeat.session.stream import CHUNK, MOST_CREDIT, Stream
+from heartbeat.session.stream import CHUNK, MOST_CREDIT, SMALL, Stream
 from heartbeat.wire import frames as f
 from tests.session.ends import ALL_CAPS, End, SessionTestCase, decoded, ping
 
@@ -20,6 +21,11 @@ def payload(frames: bytes) -> bytes:
     return b"".join(frame.payload for frame in decoded(frames) if isinstance(frame, f.Data))
 
 
+def sent(stream: Stream, room: int) -> bytes:
+    """The frames that leave, as they come out of the kernel."""
+    return b"".join(stream.data_to_send(room))
+
+
 def credit(frames: bytes) -> int:
     """What WINDOW frames give in all."""
     return sum(frame.credit for frame in decoded(frames) if isinstance(frame, f.Window))
@@ -29,12 +35,27 @@ class ReceivingTests(SessionTestCase):
     """The peer's direction."""
 
     def test_payloads_in_order(self) -> None:
-        """The application takes them one by one; nothing is there when it took all."""
-        stream = Stream(LEAST, LEAST)
+        """The application takes them, small ones together; nothing is there when it took all."""
+        stream = Stream(2 * LEAST, LEAST)
         self.assertEqual(stream.take(), b"")
         stream.received(b"one")
         stream.received(b"two")
-        self.assertEqual([stream.take(), stream.take(), stream.take()], [b"one", b"two", b""])
+        stream.received(CHUNK * b"3")
+        stream.received(b"four")
+        taken = [stream.take() for _ in range(4)]
+        self.assertEqual(taken, [b"onetwo", CHUNK * b"3", b"four", b""])
+        self.assertEqual({type(one) for one in taken}, {bytes})
+
+    def test_a_flood_of_tiny_frames_is_held_as_few_objects(self) -> None:
+        """A credit's worth of single bytes costs hardly more memory than one frame of it would."""
+        stream = Stream(10 * LEAST, LEAST)
+        stream.received(b"first")
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        for _ in range(8 * LEAST):
+            stream.received(b"xy"[:1])
+        self.assertLess(tracemalloc.get_traced_memory()[1], 8 * LEAST * 1.3)
+        self.assertLessEqual(len(stream.inbox), 9)
 
     def test_credit_is_used_up(self) -> None:
         """Exactly what was given may come, and not a byte more."""
@@ -117,30 +138,30 @@ class SendingTests(SessionTestCase):
         data = random.Random(1).randbytes(5 * CHUNK)
         stream.send(data)
         self.assertEqual(stream.queued, len(data))
-        sent = stream.data_to_send(1_000_000)
-        sizes = [len(frame.payload) for frame in decoded(sent) if isinstance(frame, f.Data)]
+        out = sent(stream, 1_000_000)
+        sizes = [len(frame.payload) for frame in decoded(out) if isinstance(frame, f.Data)]
         self.assertEqual(sizes, [CHUNK, CHUNK, CHUNK, 5])
         self.assertEqual((stream.credit_out, stream.queued), (0, 2 * CHUNK - 5))
-        self.assertEqual(stream.data_to_send(1_000_000), b"")
+        self.assertEqual(sent(stream, 1_000_000), b"")
         stream.window(2 * CHUNK)
-        self.assertEqual(payload(sent) + payload(stream.data_to_send(1_000_000)), data)
+        self.assertEqual(payload(out) + payload(sent(stream, 1_000_000)), data)
         self.assertEqual((stream.credit_out, stream.queued), (5, 0))
 
     def test_room(self) -> None:
         """No more bytes than asked for, headers included, down to none."""
         stream = Stream(LEAST, 1_000_000)
         stream.send(b"x" * 1000)
-        self.assertEqual(stream.data_to_send(0), b"")
-        self.assertEqual(stream.data_to_send(8), b"")
-        self.assertEqual(len(stream.data_to_send(9)), 9)
-        self.assertEqual(len(stream.data_to_send(100)), 100)
-        self.assertEqual(len(stream.data_to_send(10_000)), 8 + 1000 - 1 - 92)
+        self.assertEqual(sent(stream, 0), b"")
+        self.assertEqual(sent(stream, 8), b"")
+        self.assertEqual(len(sent(stream, 9)), 9)
+        self.assertEqual(len(sent(stream, 100)), 100)
+        self.assertEqual(len(sent(stream, 10_000)), 8 + 1000 - 1 - 92)
 
     def test_nothing_to_say(self) -> None:
         """No bytes, no frame; sending none is no end of the stream."""
         stream = Stream(LEAST, LEAST)
         stream.send(b"")
-        self.assertEqual(stream.data_to_send(1000), b"")
+        self.assertEqual(sent(stream, 1000), b"")
         self.assertFalse(stream.ended_out)
 
     def test_the_end(self) -> None:
@@ -149,7 +170,7 @@ class SendingTests(SessionTestCase):
         stream.send(b"0123456789")
         stream.end()
         stream.end()
-        self.assertEqual(decoded(stream.data_to_send(1000)), [f.Data(b"0123456789"), f.Data(b"")])
+        self.assertEqual(decoded(sent(stream, 1000)), [f.Data(b"0123456789"), f.Data(b"")])
         self.assertEqual(stream.credit_out, 0)
         with self.assertRaises(NotConnected):
             stream.send(b"more")
@@ -159,9 +180,9 @@ class SendingTests(SessionTestCase):
         stream = Stream(LEAST, 4)
         stream.send(b"012345")
         stream.end()
-        self.assertEqual(decoded(stream.data_to_send(1000)), [f.Data(b"0123")])
+        self.assertEqual(decoded(sent(stream, 1000)), [f.Data(b"0123")])
         stream.window(2)
-        self.assertEqual(decoded(stream.data_to_send(1000)), [f.Data(b"45"), f.Data(b"")])
+        self.assertEqual(decoded(sent(stream, 1000)), [f.Data(b"45"), f.Data(b"")])
 
     def test_windows_that_make_no_sense(self) -> None:
         """0, or more than 2^31 - 1 in all, is a violation."""
@@ -180,12 +201,60 @@ class SendingTests(SessionTestCase):
         chunks = 0
         while stream.queued:
             chunks += 1
-            self.assertLessEqual(len(stream.data_to_send(CHUNK + 8)), CHUNK + 8)
+            self.assertLessEqual(len(sent(stream, CHUNK + 8)), CHUNK + 8)
         self.assertEqual(chunks, -(-len(data) // CHUNK))
+
+    def test_small_writes_share_frames(self) -> None:
+        """A thousand writes of a kilobyte are as few frames as one of a megabyte, and few objects while they wait."""
+        stream = Stream(LEAST, MOST_CREDIT)
+        for _ in range(1000):
+            stream.send(bytes(1000))
+        self.assertLess(len(stream._outbox), 20)
+        sizes = [len(frame.payload) for frame in decoded(sent(stream, 2_000_000)) if isinstance(frame, f.Data)]
+        self.assertEqual((sum(sizes), min(sizes[:-1])), (1_000_000, CHUNK))
+
+    def test_the_bytes_of_a_large_write_are_not_copied(self) -> None:
+        """What leaves are views of it, between headers."""
+        stream = Stream(LEAST, MOST_CREDIT)
+        data = bytes(3 * CHUNK)
+        stream.send(data)
+        pieces = stream.data_to_send(1_000_000)
+        self.assertEqual([len(piece) for piece in pieces], [8, CHUNK] * 3)
+        views = [piece for piece in pieces if isinstance(piece, memoryview)]
+        self.assertEqual([view.obj is data for view in views], [True] * 3)
+
+    def test_dropped(self) -> None:
+        """What is dropped is not sent, and nothing is counted as waiting."""
+        stream = Stream(LEAST, 100)
+        stream.send(b"x" * 300)
+        sent(stream, 1000)
+        stream.drop()
+        stream.window(1000)
+        self.assertEqual((stream.queued, stream.ready, sent(stream, 1000)), (0, False, b""))
+
+    def test_ready(self) -> None:
+        """There is something to send while bytes with credit wait, and until the end was said, which needs none."""
+        stream = Stream(LEAST, 5)
+        self.assertFalse(stream.ready)
+        stream.send(b"0123456789")
+        self.assertTrue(stream.ready)
+        sent(stream, 1000)
+        self.assertFalse(stream.ready)
+        stream.end()
+        self.assertFalse(stream.ready)
+        stream.window(5)
+        self.assertTrue(stream.ready)
+        sent(stream, 13)
+        self.assertTrue(stream.ready)
+        self.assertEqual(decoded(sent(stream, 8)), [f.Data(b"")])
+        self.assertFalse(stream.ready)
 
     @settings(deadline=None)
     @given(
-        st.lists(st.binary(max_size=100), max_size=20),
+        st.lists(
+            st.one_of(st.binary(max_size=100), st.integers(0, 3).map(lambda more: b"large" * (SMALL // 5 + more))),
+            max_size=20,
+        ),
         st.lists(st.tuples(st.integers(0, 200), st.integers(0, 120)), max_size=60),
     )
     def test_any_credit_and_any_room(self, writes: list[bytes], steps: list[tuple[int, int]]) -> None:
@@ -195,13 +264,13 @@ class SendingTests(SessionTestCase):
             stream.send(data)
         stream.end()
         out, given_credit = b"", 0
-        for more, room in [*steps, (10_000, 100_000)]:
+        for more, room in [*steps, (100_000, 200_000)]:
             if more:
                 stream.window(more)
                 given_credit += more
-            sent = stream.data_to_send(room)
-            self.assertLessEqual(len(sent), room)
-            out += sent
+            some = sent(stream, room)
+            self.assertLessEqual(len(some), room)
+            out += some
             self.assertLessEqual(len(payload(out)), given_credit)
         self.assertEqual(payload(out), b"".join(writes))
         frames = decoded(out)
@@ -272,7 +341,7 @@ class OnTheWireTests(SessionTestCase):
         self.assertTrue(stream.ended_in)
         self.assert_stays(end)
         stream.send(b"answer")
-        self.assertEqual(payload(stream.data_to_send(1000)), b"answer")
+        self.assertEqual(payload(sent(stream, 1000)), b"answer")
         end.read(f.Data(b"x"))
         self.assert_said(end, 2, "DATA")
         end = self.wrapped()

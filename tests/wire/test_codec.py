@@ -72,7 +72,8 @@ class PlaceTests(SynchronousTestCase):
             self.assertEqual(reason_of(raw), FOREIGN, raw)
         for raw in (b"H", b"HE", b"HELO", b"HEAR\0\0\0"):
             self.assertEqual(decode_all([raw]), ([], ""))
-        self.assertEqual(decode_all([f.Ping(1, 2).encode(), b"HE", b"\n"]), (typed([f.Ping(1, 2)]), ""))
+        for cut in ([b"HE\n"], [b"HE", b"\n"], [b"H", b"E", b"\n"]):  # however it is cut
+            self.assertEqual(decode_all([f.Ping(1, 2).encode(), *cut]), (typed([f.Ping(1, 2)]), FOREIGN))
 
     def test_not_here(self) -> None:
         """Each frame is refused by its header alone, by name and with code 2, where it is not allowed."""

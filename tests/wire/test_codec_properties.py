@@ -76,6 +76,92 @@ class RoundTripTests(SynchronousTestCase):
         self.assertEqual((typed(found), decoder.pending), (typed(sent), 0))
 
 
+#: Streams with much DATA in them, some of it side by side.
+data_streams = st.lists(st.one_of(st.binary(max_size=40).map(f.Data), frames), max_size=12)
+
+
+class RunTests(SynchronousTestCase):
+    """Runs of DATA are taken in one go."""
+
+    @given(data_streams, st.integers(0, 200), st.data())
+    @settings(deadline=None, max_examples=400)
+    def test_as_frame_by_frame(self, sent: list[f.Frame], credit: int, data: st.DataObject) -> None:
+        """However a stream is cut and whatever the credit, runs and frames together are what the frames alone are."""
+        raw = b"".join(frame.encode() for frame in sent)
+        decoder = Decoder()
+        found: list[f.Frame] = []
+        for part in pieces(raw, data.draw(cuts(len(raw)))):
+            decoder.feed(part)
+            if data.draw(st.booleans()):
+                _take(decoder, credit, found)
+        _take(decoder, credit, found)
+        self.assertEqual(_runs(typed(found)), _runs(typed(sent)))
+        self.assertEqual(decoder.pending, 0)
+
+    def test_what_a_run_is(self) -> None:
+        """Whole frames with something in them, side by side, within the credit; the rest is left to next()."""
+        decoder = Decoder()
+        self.assertEqual(decoder.run(100), b"")
+        decoder.feed(b"".join(frame.encode() for frame in (f.Data(b"12"), f.Data(b"345"), f.Ping(1, 2), f.Data(b"6"))))
+        self.assertEqual(decoder.run(1), b"")
+        self.assertEqual(decoder.run(4), b"12")
+        self.assertEqual(decoder.run(3), b"345")
+        self.assertEqual(decoder.run(100), b"")
+        self.assertEqual(decoder.next(ANYWHERE), f.Ping(1, 2))
+        self.assertEqual(decoder.run(100), b"6")
+        self.assertEqual((decoder.run(100), decoder.next(ANYWHERE), decoder.pending), (b"", None, 0))
+
+    def test_a_frame_in_two_reads(self) -> None:
+        """Its end comes with a read full of others: they are one run, and half a frame is held behind it."""
+        stream = b"".join(f.Data(bytes([number]) * 1000).encode() for number in range(10))
+        for cut in (3, 8, 9, 700, 1008):
+            decoder = Decoder()
+            decoder.feed(stream[:cut])
+            first = decoder.run(100_000)
+            while decoder.next(ANYWHERE) is not None:
+                self.fail("nothing but whole frames may come")
+            decoder.feed(stream[cut:-500])
+            found: list[f.Frame] = [f.Data(first)] if first else []
+            _take(decoder, 100_000, found)
+            self.assertEqual(b"".join(one[0] for one in found), b"".join(bytes([n]) * 1000 for n in range(9)), cut)
+            self.assertEqual(decoder.pending, 508)
+
+    def test_after_a_violation(self) -> None:
+        """A broken decoder gives no run either."""
+        decoder = Decoder()
+        decoder.feed(b"garbage!")
+        self.assertRaises(PeerViolation, decoder.next, ANYWHERE)
+        decoder.feed(f.Data(b"x").encode())
+        self.assertEqual(decoder.run(100), b"")
+        self.assertRaises(PeerViolation, decoder.next, ANYWHERE)
+
+
+def _take(decoder: Decoder, credit: int, found: list[f.Frame]) -> None:
+    """All that is whole, as a session takes it."""
+    while True:
+        if payload := decoder.run(credit):
+            found.append(f.Data(payload))
+        if (frame := decoder.next(ANYWHERE)) is None:
+            return
+        found.append(frame)
+
+
+def _runs(found: list[tuple[type, f.Frame]]) -> list[tuple[type, object]]:
+    """With neighbouring DATA put together; the end of a stream stands for itself."""
+    together: list[tuple[type, object]] = []
+    joins = False
+    for kind, frame in found:
+        if isinstance(frame, f.Data) and frame.payload:
+            last = together.pop()[1] if joins else b""
+            assert isinstance(last, bytes)
+            together.append((kind, last + frame.payload))
+            joins = True
+        else:
+            together.append((kind, frame))
+            joins = False
+    return together
+
+
 class HostileTests(SynchronousTestCase):
     """Whatever a peer sends."""
 

@@ -11,7 +11,7 @@ below sees.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +22,8 @@ from twisted.python.failure import Failure
 
 from heartbeat.liveness.evidence import Ending, Evidence
 from heartbeat.net.causes import name_tls, tls_text
-from heartbeat.net.link import ILinkSource, Link, OpaqueLink, TcpLink, tell_when_empty
+from heartbeat.net.handover import tell_when_empty
+from heartbeat.net.link import ILinkSource, Link, OpaqueLink, TcpLink
 from heartbeat.net.tls.verification import verification_of
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from heartbeat.net.turns import Turns
 
-__all__ = ["TlsLink"]
+__all__ = ["RECORD", "TlsLink"]
 
 #: The most that one record of TLS carries (RFC 8446 §5.1). More is several, which are sent together.
 RECORD: Final = 2**14
@@ -54,7 +55,7 @@ class TlsLink(OpaqueLink):
         raw: Any = transport.transport
         self._raw = raw
         self._raw_reason: Failure | None = None
-        self._gathered: list[bytes] | None = None
+        self._gathered: list[bytes | memoryview] | None = None  # records that leave together
         self._sent = False  # the kernel has all of the last write
         self._passing = False  # the link below is at work: what it writes is for the transport
         self._below: Link | None = None
@@ -72,32 +73,56 @@ class TlsLink(OpaqueLink):
         if not self.exact:
             self.transport.write(data)
             return False
+        if len(data) > RECORD:
+            return self._write_records([data])
         self._sent = False
-        if len(data) <= RECORD:
-            TLSMemoryBIOProtocol.write(self.transport, data)
-            return self._sent
-        self._gathered = []
+        TLSMemoryBIOProtocol.write(self.transport, data)
+        return self._sent
+
+    def write_all(self, pieces: list[bytes | memoryview], size: int) -> bool:
+        """As :meth:`write`, a record at a time: what fills one exactly is not cut again."""
+        if not self.exact:
+            return self.write(b"".join(pieces))
+        return self._write_records(_records(pieces))
+
+    def _write_records(self, records: Iterable[bytes]) -> bool:
+        """Encrypt these and send them together."""
+        self._sent = False
+        gathered: list[bytes | memoryview] = []
+        self._gathered = gathered
         try:
-            TLSMemoryBIOProtocol.write(self.transport, data)
+            for record in records:
+                TLSMemoryBIOProtocol.write(self.transport, record)
         finally:
-            gathered, self._gathered = self._gathered, None
+            self._gathered = None
         if gathered:
-            self._send(b"".join(gathered))
+            self._send_all(gathered)
         return self._sent
 
     def _send(self, data: bytes) -> None:
         """In the place of the raw transport's ``write``: to the link below, which comes back with what is left over."""
-        below = self._below
         if self._gathered is not None:
             self._gathered.append(data)
-        elif self._passing or below is None:
+        elif self._passing or self._below is None:
             self._write(data)
         else:
-            self._passing = True
-            try:
-                self._sent = below.write(data)
-            finally:
-                self._passing = False
+            self._send_all([data])
+
+    def _send_all(self, pieces: list[bytes | memoryview]) -> None:
+        below = self._below
+        assert below is not None  # else nothing is taken over, and nothing comes here
+        self._passing = True
+        try:
+            if len(pieces) == 1:
+                self._sent = below.write(bytes(pieces[0]))
+            else:
+                self._sent = below.write_all(pieces, sum(map(len, pieces)))
+        finally:
+            self._passing = False
+
+    def unsent(self) -> int | None:
+        """As the link below says, of ciphertext."""
+        return None if self._below is None else self._below.unsent()
 
     def drained(self, callback: Callable[[], None]) -> None:
         """The link below knows when user space is empty. Before, the TLS layer may gather small writes for a turn."""
@@ -172,3 +197,16 @@ class TlsLink(OpaqueLink):
         known = name_tls(failed)
         text = tls_text(failed)
         return Ending("error", replace(seen, error=text, detail=None if known is None else known[1]), known)
+
+
+def _records(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes]:
+    """The pieces together, in as many as fit into one record each."""
+    record: list[bytes | memoryview] = []
+    length = 0
+    for piece in pieces:
+        if length + len(piece) > RECORD:
+            yield b"".join(record)
+            record, length = [], 0
+        record.append(piece)
+        length += len(piece)
+    yield b"".join(record)
