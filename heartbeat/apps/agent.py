@@ -22,9 +22,12 @@ from heartbeat.apps.peerlog import PeerLog
 from heartbeat.apps.progress import ProgressFile
 from heartbeat.apps.reload import Reload
 from heartbeat.apps.stopping import unless_hurried
+from heartbeat.apps.telemetry import Telemetry
+from heartbeat.apps.traceoptions import trace_settings
 from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import ConfigError
 from heartbeat.net import HeartbeatClientService
+from heartbeat.watch.listeners import Listeners
 
 __all__ = ["Agent", "AgentSettings", "Options", "makeService"]
 
@@ -43,6 +46,8 @@ class AgentSettings:
     keepalive: Probes
     user_timeout: UserTimeout
     rto_max: float | None
+    traces: str
+    trace_beats: float
     log_json: bool
     log_level: str | None
     config: str | None
@@ -90,6 +95,7 @@ TABLE: Final = (
     Setting(name="ping-interval", kind=Seconds(0.001, 100), default=0.5, doc="Between two PINGs"),
     Setting(name="adaptive", kind=Flag(negative=True), default=True, doc="Ping faster while answers are being lost"),
     *kernel_settings(When.RESTART),
+    *trace_settings(),
     Setting(
         name="log-level",
         kind=OneOf("LEVEL", LOG_LEVELS),
@@ -174,7 +180,11 @@ class Agent(MultiService):
             state=self.state,
             given_up=lambda: stop_reactor(reactor, f"{Options.command}: superseded: is {settings.id!r} used twice?"),
         )
-        for part in (self.client, Reload(reactor, TABLE, settings, read, self.apply)):
+        connectors = self.client.connectors
+        about = {"service.name": Options.command, "service.instance.id": settings.id}
+        telemetry = Telemetry(reactor, about, traces=settings.traces)
+        connectors.listener = Listeners(*telemetry.watch(connectors, settings.trace_beats), self.peer_log)
+        for part in (telemetry, self.client, Reload(reactor, TABLE, settings, read, self.apply)):
             part.setServiceParent(self)  # type: ignore[no-untyped-call]  # Twisted's
 
     def apply(self, settings: AgentSettings) -> None:

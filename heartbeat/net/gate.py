@@ -46,6 +46,8 @@ class Connectors(HeartbeatFactory):
     def ready(self, driver: Driver) -> None:
         """The transport is ready: say HELLO."""
         now = self.wheel.seconds()
+        if self.tracing is not None:
+            self.tracing.begin(driver.session.peer)
         driver.session.start(now, self._token, None if self._past is None else self._past.as_last())
         driver.attend(now)
 

@@ -99,10 +99,12 @@ class Gate:
         self.agreement: Agreement | None = None
         self.said_at: float | None = None
 
-    def speak(self, now: float, resume: str | None, last: Mapping[str, Any] | None) -> bytes:
+    def speak(
+        self, now: float, resume: str | None, last: Mapping[str, Any] | None, traceparent: str | None = None
+    ) -> bytes:
         """The connector's HELLO; ``last`` says how its previous connection ended, ``resume`` is its token."""
         self.said_at = now
-        return hello_frame(self.config, self.nonce, self.caps, last=last, resume=resume)
+        return hello_frame(self.config, self.nonce, self.caps, last=last, resume=resume, traceparent=traceparent)
 
     def read(self, hello: Hello) -> Agreement:
         """The peer's HELLO: its terms and its nonce. Raises PeerViolation with code 4 or 5."""
@@ -132,8 +134,12 @@ class Gate:
             max_data=hello.max_data,
         )
 
-    def answer(self, agreement: Agreement, session: str, resumed: bool, resume: str | None) -> bytes:
+    def answer(
+        self, agreement: Agreement, session: str, resumed: bool, resume: str | None, traceparent: str | None = None
+    ) -> bytes:
         """The acceptor's HELLO. A peer without an id has no session and no token."""
         named = self.hello is not None and self.hello.id is not None
         answer = {"session": session, "resumed": resumed, "resume": resume} if named else {}
-        return hello_frame(self.config, self.nonce, self.caps, answer=answer, agreed=agreement.theirs)
+        return hello_frame(
+            self.config, self.nonce, self.caps, answer=answer, agreed=agreement.theirs, traceparent=traceparent
+        )

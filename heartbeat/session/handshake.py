@@ -36,6 +36,8 @@ def greeted(session: Session, gate: Gate, hello: Hello, now: float) -> None:
     if hello.id is not None:
         session.peer.id = hello.id
     session.peer.instance = hello.instance
+    if session.peer.traceparent is None:
+        session.peer.traceparent = hello.traceparent
     if not session.connector:
         return
     session.peer.session = hello.session or ""

@@ -43,6 +43,7 @@ class Failure:
     :ivar p95: of the round trips, seconds; None if there were none
     :ivar evidence: plain values
     :ivar flight: the last events of its connection
+    :ivar trace_id: of the trace that its connection belonged to, None without one
     """
 
     id: int
@@ -56,6 +57,7 @@ class Failure:
     p95: float | None
     evidence: Mapping[str, Any]
     flight: Flight
+    trace_id: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The shape of ``/api/failures``. The id is text of a fixed length: it sorts as the number does."""
@@ -69,7 +71,7 @@ class Failure:
             "failure_reason": self.reason,
             "phase": self.phase,
             "p95_latency_ms": None if self.p95 is None else round(self.p95 * 1000, 3),
-            "trace_id": None,
+            "trace_id": self.trace_id,
             "evidence": dict(self.evidence),
             "events": self.flight.as_json(),
         }
@@ -177,6 +179,7 @@ class Failures(HeartbeatListener):
                 p95=peer.rtt.p95,
                 evidence=evidence,
                 flight=peer.flight(),
+                trace_id=peer.trace_id,
             )
         )
         while len(self) > self.keep:

@@ -22,6 +22,7 @@ from heartbeat.apps.reload import Reload
 from heartbeat.apps.server.demo import Demo
 from heartbeat.apps.server.drain import Drain
 from heartbeat.apps.server.settings import TABLE, Options, ServerSettings, server_settings
+from heartbeat.apps.telemetry import Telemetry
 from heartbeat.errors import ConfigError, MissingExtra
 from heartbeat.interfaces import IStateSource
 from heartbeat.net import HeartbeatFactory
@@ -63,7 +64,6 @@ class Server(MultiService):
         clocks = self.factory.wheel.clocks
         self.registry = Registry(clocks)
         self.failures = Failures(clocks, settings.node)
-        self.factory.listener = Listeners(self.registry, self.failures, totals, self.peer_log)
         self.drain = Drain(reactor, self.factory, settings.drain_timeout)
         self.sources = Sources(
             registry=self.registry,
@@ -73,6 +73,11 @@ class Server(MultiService):
             lag=self.factory.wheel.lag,
             connections=lambda: self.factory.connections,
         )
+        self.telemetry = Telemetry(
+            reactor, _about(settings), traces=settings.traces, metrics=settings.push_metrics, sources=self.sources
+        )
+        first = self.telemetry.watch(self.factory, settings.trace_beats)
+        self.factory.listener = Listeners(*first, self.registry, self.failures, totals, self.peer_log)
         self.listening = [self._listen("heartbeat", "--listen", text, self.factory) for text in settings.listen]
         self.web = None if settings.web == "none" else self._listen("web", "--web", settings.web, self._site())
         self.apply(settings)
@@ -103,7 +108,7 @@ class Server(MultiService):
         self.peer_log.stop()
 
     def _compose(self, reload: Reload[ServerSettings], settings: ServerSettings) -> None:
-        parts: list[Any] = [*self.listening]
+        parts: list[Any] = [self.telemetry, *self.listening]
         if self.web is not None:
             parts.append(self.web)
         parts.append(reload)
@@ -127,6 +132,16 @@ class Server(MultiService):
             metrics = None
         readiness = self.drain.readiness
         return make_site(self.registry, self.failures, metrics=metrics, readiness=readiness, reactor=self._reactor)
+
+
+def _about(settings: ServerSettings) -> dict[str, str]:
+    """What a collector is told of this process."""
+    return {
+        "service.name": settings.service or "heartbeat-server",
+        "service.namespace": settings.cluster,
+        "service.instance.id": settings.node,
+        "cloud.region": settings.region,
+    }
 
 
 def _own_state() -> IStateSource | None:

@@ -11,6 +11,7 @@ from heartbeat.apps.kinds import Flag, Many, OneOf, Seconds, Text, Whole, peer_i
 from heartbeat.apps.logs import LOG_LEVELS
 from heartbeat.apps.machine import connection_limit, host_name
 from heartbeat.apps.options import CONFIG, Gathered, Setting, SettingOptions, When
+from heartbeat.apps.traceoptions import trace_settings
 from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import ConfigError
 
@@ -52,6 +53,9 @@ class ServerSettings:
     log_json: bool
     log_level: str | None
     demo: bool
+    traces: str
+    trace_beats: float
+    push_metrics: str
     config: str | None
 
     @property
@@ -188,6 +192,7 @@ TABLE: Final = (
     ),
     Setting(name="log-json", kind=Flag(), default=False, doc="Log one JSON object per line"),
     Setting(name="demo", kind=Flag(), default=False, doc="Start a few agents in this process, too, to look at"),
+    *trace_settings(metrics=True),
     CONFIG,
 )
 

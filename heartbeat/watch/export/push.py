@@ -1,0 +1,176 @@
+"""The metrics through OpenTelemetry's API: the same numbers as ``/metrics``, pushed instead of scraped. Extra ``otel``.
+
+Counters and gauges are observed when they are sent; like a scrape that happens in the reactor thread, where nothing
+moves meanwhile, and only the sending is done in another. A histogram of OpenTelemetry has to be told each value: so
+round trips cost every beat something here, which is why nobody gets this who did not ask.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.metrics import Observation
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
+from twisted.internet.task import LoopingCall
+
+from heartbeat import __version__
+from heartbeat.interfaces import HeartbeatListener
+from heartbeat.liveness.rtt import BOUNDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from opentelemetry.sdk.metrics.export import MetricsData
+    from opentelemetry.sdk.resources import Resource
+
+    from heartbeat.liveness.peer import Peer
+    from heartbeat.watch.export.sources import Sources
+
+__all__ = ["Push"]
+
+#: Milliseconds, as the specification of OpenTelemetry has it.
+INTERVAL_MS: Final = 60_000.0
+FOREVER: Final = float("inf")
+
+
+class _Apart(MetricExporter):
+    """Gives an exporter its batches in a thread of the reactor's pool, one at a time; none waits behind a slow one."""
+
+    def __init__(self, exporter: MetricExporter, reactor: Any) -> None:
+        super().__init__(exporter._preferred_temporality, exporter._preferred_aggregation)
+        self._exporter = exporter
+        self._reactor = reactor
+        self._busy = False
+        self._ends = False
+        self._last: MetricsData | None = None
+
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
+        """Hand it over; the last one is kept for :meth:`shutdown`."""
+        if self._ends:
+            self._last = metrics_data
+        elif not self._busy:
+            self._busy = True
+            self._reactor.callInThread(self._export, metrics_data, timeout_millis)
+        return MetricExportResult.SUCCESS
+
+    def _export(self, metrics_data: MetricsData, timeout_millis: float) -> None:
+        try:
+            self._exporter.export(metrics_data, timeout_millis)
+        finally:
+            self._busy = False
+
+    def end(self) -> None:
+        """The next batch is the last."""
+        self._ends = True
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """Nothing is kept here."""
+        return True
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        """Send the last batch. Blocks."""
+        if self._last is not None:
+            self._exporter.export(self._last, timeout_millis)
+        self._exporter.shutdown(timeout_millis, **kwargs)
+
+
+class Push(HeartbeatListener):
+    """Sends the metrics, from :meth:`start` to :meth:`close`. One of the listeners, for the round trips.
+
+    :param sources: what is read
+    :param exporter: where to; None: OTLP over HTTP
+    """
+
+    def __init__(
+        self, resource: Resource, sources: Sources, reactor: Any, exporter: MetricExporter | None = None
+    ) -> None:
+        self._sources = sources
+        self._exporter = _Apart(OTLPMetricExporter() if exporter is None else exporter, reactor)
+        self._reader = PeriodicExportingMetricReader(self._exporter, FOREVER)
+        rtt = View(instrument_name="heartbeat.rtt", aggregation=ExplicitBucketHistogramAggregation(BOUNDS))
+        self._provider = MeterProvider([self._reader], resource, shutdown_on_exit=False, views=[rtt])
+        meter = self._provider.get_meter("heartbeat", __version__)
+        self._rtt = meter.create_histogram("heartbeat.rtt", "s", "Round trips of own PINGs.")
+        for make, name, unit, text, observe in self._instruments(meter):
+            make(name, [observe], unit, text)
+        self._call = LoopingCall(self._reader.collect)
+        self._call.clock = reactor
+
+    def start(self) -> None:
+        """Send from now on, every interval."""
+        try:
+            every = float(os.environ.get("OTEL_METRIC_EXPORT_INTERVAL", "")) / 1000.0
+        except ValueError:
+            every = 0.0
+        self._call.start(every if every > 0.0 else INTERVAL_MS / 1000.0, now=False)
+
+    def stop(self) -> None:
+        """No more timer; the last numbers are taken now, and sent by :meth:`close`."""
+        if self._call.running:
+            self._call.stop()
+            self._exporter.end()
+            self._reader.collect()
+
+    def close(self) -> None:
+        """Send the last numbers. Blocks."""
+        self._provider.shutdown()
+
+    def round_trip(self, peer: Peer, seconds: float) -> None:
+        """One more for the histogram."""
+        self._rtt.record(seconds)
+
+    def _instruments(self, meter: Any) -> Iterable[tuple[Any, str, str, str, Any]]:
+        counter, gauge = meter.create_observable_counter, meter.create_observable_gauge
+        updown = meter.create_observable_up_down_counter
+        sources = self._sources
+        yield (
+            counter,
+            "heartbeat.health.check",
+            "{check}",
+            "Own PINGs by how they were settled: ok, late, lost.",
+            self._checks,
+        )
+        yield counter, "heartbeat.failure", "{failure}", "Peers that died or were refused.", self._failures
+        yield counter, "heartbeat.beat", "{beat}", "PINGs read (in) and sent (out).", self._beats
+        yield counter, "heartbeat.spared", "{peer}", "Peers spared that a plain timer would have killed.", self._spared
+        yield updown, "heartbeat.peers", "{peer}", "Listed peers.", self._peers
+        yield (
+            updown,
+            "heartbeat.connections",
+            "{connection}",
+            "Open connections, handshakes included.",
+            lambda _: [Observation(sources.connections())],
+        )
+        yield gauge, "heartbeat.interval", "s", "Mean interval between own PINGs.", lambda _: self._mean("interval")
+        yield gauge, "heartbeat.loss", "1", "Mean ratio of own PINGs lost in 60 s.", lambda _: self._mean("loss")
+
+    def _checks(self, _: object) -> Iterable[Observation]:
+        sums = self._sources.totals.sums()
+        labels = self._sources.labels._asdict()
+        for status, number in (("ok", sums.on_time), ("late", sums.late), ("lost", sums.lost)):
+            yield Observation(number, {**labels, "status": status})
+
+    def _failures(self, _: object) -> Iterable[Observation]:
+        for (reason, phase), number in self._sources.failures.counts().items():
+            yield Observation(number, {"error.type": reason, "heartbeat.phase": phase})
+
+    def _beats(self, _: object) -> Iterable[Observation]:
+        sums = self._sources.totals.sums()
+        yield Observation(sums.pings_in, {"direction": "in"})
+        yield Observation(sums.pings_out, {"direction": "out"})
+
+    def _spared(self, _: object) -> Iterable[Observation]:
+        for reason, number in self._sources.totals.sums().spared.items():
+            yield Observation(number, {"reason": reason})
+
+    def _peers(self, _: object) -> Iterable[Observation]:
+        for state, number in self._sources.registry.counts().items():
+            yield Observation(number, {"state": state.value})
+
+    def _mean(self, name: str) -> Iterable[Observation]:
+        value = getattr(self._sources.totals.sums(), name)
+        return [] if value is None else [Observation(value)]
