@@ -187,12 +187,6 @@ class Peer:
         judge = self._beats.liveness
         return layers(judge.state, judge.cause, judge.evidence, counts=self._told.progress is not None)
 
-    @property
-    def recorded_since(self) -> float:
-        """When its flight recorder begins, monotonic seconds: for a peer that was refused, when it connected."""
-        judge = self._beats.liveness
-        return judge.since if judge.recorder is None else judge.recorder.since
-
     def flight(self) -> Flight:
         """Its last events, as of now: what was recorded, and what its judge knows besides."""
         beats = self._beats

@@ -138,7 +138,7 @@ class Traces(HeartbeatListener):
             span.set_attributes({**_named(peer), **more})
             self._finish(span, event.cause, event.at)
         elif event.cause:
-            self._failed("heartbeat.handshake", peer, event.cause, (peer.recorded_since, event.at), more)
+            self._failed("heartbeat.handshake", peer, event.cause, (peer.flight().recorder.since, event.at), more)
 
     def _round_trip(self, peer: Peer, seconds: float) -> None:
         self._skip -= 1
