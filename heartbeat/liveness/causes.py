@@ -44,9 +44,11 @@ LIVE_REASONS: Final = (
     "protocol_error",
     "unattributed",
 )
+#: What only an HTTP probe finds.
+HTTP_REASONS: Final = ("http_timeout", "http_4xx", "http_5xx", "http_protocol")
 
 #: Every name that a failure can have. A closed list: they are metric labels.
-FAILURE_REASONS: Final = frozenset((*CONNECT_REASONS, *HANDSHAKE_REASONS, *LIVE_REASONS))
+FAILURE_REASONS: Final = frozenset((*CONNECT_REASONS, *HANDSHAKE_REASONS, *LIVE_REASONS, *HTTP_REASONS))
 #: Where a failure showed.
 PHASES: Final = ("connect", "handshake", "live")
 #: Why a peer was spared that a plain timer would have killed. Never a death.

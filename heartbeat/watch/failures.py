@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from heartbeat.interfaces import HeartbeatListener
-from heartbeat.liveness.causes import CONNECT_REASONS, known_reason
+from heartbeat.liveness.causes import CONNECT_REASONS, FAILURE_REASONS, HTTP_REASONS, known_reason
 from heartbeat.liveness.events import Dead, Explained
 from heartbeat.liveness.layers import layers
 from heartbeat.liveness.states import State
@@ -22,9 +22,21 @@ if TYPE_CHECKING:
     from heartbeat.liveness.peer import Clocks, Peer
     from heartbeat.liveness.recorder import Flight
 
-__all__ = ["Failure", "Failures", "Phase"]
+__all__ = ["EXPECTED", "Failure", "Failures", "Phase"]
 
 Phase = Literal["connect", "handshake", "live"]
+
+#: Each (reason, phase) that can be expected: where they are counted they begin at 0, so that the first failure of its
+#: kind is an increase.
+EXPECTED: Final = (
+    *((reason, "connect") for reason in CONNECT_REASONS),
+    *((reason, "live") for reason in HTTP_REASONS),
+    *(
+        (reason, phase)
+        for reason in sorted(FAILURE_REASONS.difference(CONNECT_REASONS, HTTP_REASONS))
+        for phase in ("handshake", "live")
+    ),
+)
 
 #: Of the records kept, at most this part may be of peers that never joined, as soon as there are enough others:
 #: whoever only knocks at the door (a port scan, a balancer's check) does not push the deaths off the board.

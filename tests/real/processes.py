@@ -19,8 +19,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -58,9 +59,12 @@ def environment() -> dict[str, str]:
 
 
 class _Process:
-    """One ``python -m twisted ...`` with its output collected by a thread."""
+    """One ``python -m twisted ...`` with its output collected by a thread.
 
-    def __init__(self, *arguments: str) -> None:
+    :param variables: of its environment, besides ours
+    """
+
+    def __init__(self, *arguments: str, variables: Mapping[str, str] = MappingProxyType({})) -> None:
         self.arguments = arguments
         self.lines: list[str] = []
         self._home = tempfile.TemporaryDirectory(prefix="heartbeat-real-")
@@ -72,7 +76,7 @@ class _Process:
             text=True,
             errors="replace",
             cwd=self._home.name,
-            env=environment(),
+            env={**environment(), **variables},
         )
         atexit.register(self.kill)
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -142,8 +146,8 @@ class _Process:
 class Agent(_Process):
     """A ``heartbeat-agent`` that connects to a port of 127.0.0.1."""
 
-    def __init__(self, port: int, *options: str) -> None:
-        super().__init__("heartbeat-agent", "--connect", f"127.0.0.1:{port}", *options)
+    def __init__(self, port: int, *options: str, **more: Any) -> None:
+        super().__init__("heartbeat-agent", "--connect", f"127.0.0.1:{port}", *options, **more)
 
 
 class Server(_Process):
@@ -153,9 +157,9 @@ class Server(_Process):
     :ivar web: where the API is asked
     """
 
-    def __init__(self, *options: str, port: int = 0) -> None:
+    def __init__(self, *options: str, port: int = 0, **more: Any) -> None:
         listen = f"tcp:{port}:interface=127.0.0.1"
-        super().__init__("heartbeat-server", "--listen", listen, "--web", _FREE, *options)
+        super().__init__("heartbeat-server", "--listen", listen, "--web", _FREE, *options, **more)
         try:
             self.port = int(self.find(r"listening heartbeat tcp 127\.0\.0\.1:(\d+)")[1])
             self.web = int(self.find(r"listening web http://127\.0\.0\.1:(\d+)/")[1])

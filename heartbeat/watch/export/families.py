@@ -24,7 +24,7 @@ from prometheus_client.metrics_core import (
 from twisted import __version__ as twisted_version
 
 from heartbeat import __version__
-from heartbeat.liveness.causes import CONNECT_REASONS, FAILURE_REASONS
+from heartbeat.watch.failures import EXPECTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,16 +56,6 @@ _HISTOGRAMS: Final = {
 }
 _INFOS: Final = {"heartbeat_build": "What is running."}
 
-#: Each pair of labels that can be expected begins at 0, so that a rate() sees the first failure of its kind.
-_EXPECTED: Final = (
-    *((reason, "connect") for reason in CONNECT_REASONS),
-    *(
-        (reason, phase)
-        for reason in sorted(FAILURE_REASONS.difference(CONNECT_REASONS))
-        for phase in ("handshake", "live")
-    ),
-)
-
 
 def described() -> Iterator[Metric]:
     """All families, without samples."""
@@ -86,7 +76,7 @@ def families(sums: Sums, sources: Sources) -> Iterator[Metric]:
     yield _histogram("heartbeat_rtt_seconds", sources.rtt)
     yield _histogram("heartbeat_scheduler_lag_seconds", sources.lag)
     failures = sources.failures.counts()
-    yield _counter("heartbeat_failures", {pair: failures.get(pair, 0) for pair in (*_EXPECTED, *failures)})
+    yield _counter("heartbeat_failures", {pair: failures.get(pair, 0) for pair in (*EXPECTED, *failures)})
     yield _counter("heartbeat_spared", {(reason,): n for reason, n in sums.spared.items()})
     yield _gauge("heartbeat_interval_seconds", {} if sums.interval is None else {(): sums.interval})
     yield _gauge("heartbeat_loss_ratio", {} if sums.loss is None else {(): sums.loss})

@@ -20,6 +20,7 @@ from twisted.internet.task import LoopingCall
 from heartbeat import __version__
 from heartbeat.interfaces import HeartbeatListener
 from heartbeat.liveness.rtt import BOUNDS
+from heartbeat.watch.failures import EXPECTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -155,8 +156,9 @@ class Push(HeartbeatListener):
             yield Observation(number, {**labels, "status": status})
 
     def _failures(self, _: object) -> Iterable[Observation]:
-        for (reason, phase), number in self._sources.failures.counts().items():
-            yield Observation(number, {"error.type": reason, "heartbeat.phase": phase})
+        counts = self._sources.failures.counts()
+        for reason, phase in dict.fromkeys((*EXPECTED, *counts)):
+            yield Observation(counts.get((reason, phase), 0), {"error.type": reason, "heartbeat.phase": phase})
 
     def _beats(self, _: object) -> Iterable[Observation]:
         sums = self._sources.totals.sums()
