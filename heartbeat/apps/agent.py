@@ -22,6 +22,7 @@ from heartbeat.apps.peerlog import PeerLog
 from heartbeat.apps.progress import ProgressFile
 from heartbeat.apps.reload import Reload
 from heartbeat.apps.stopping import unless_hurried
+from heartbeat.apps.systemd import Systemd
 from heartbeat.apps.telemetry import Telemetry
 from heartbeat.apps.traceoptions import trace_settings
 from heartbeat.config import HeartbeatConfig
@@ -184,7 +185,9 @@ class Agent(MultiService):
         about = {"service.name": Options.command, "service.instance.id": settings.id}
         telemetry = Telemetry(reactor, about, traces=settings.traces)
         connectors.listener = Listeners(*telemetry.watch(connectors, settings.trace_beats), self.peer_log)
-        for part in (telemetry, self.client, Reload(reactor, TABLE, settings, read, self.apply)):
+        self.systemd = Systemd(reactor, self._status)
+        reload = Reload(reactor, TABLE, settings, read, self.apply, systemd=self.systemd)
+        for part in (telemetry, self.systemd, self.client, reload):
             part.setServiceParent(self)  # type: ignore[no-untyped-call]  # Twisted's
 
     def apply(self, settings: AgentSettings) -> None:
@@ -200,7 +203,12 @@ class Agent(MultiService):
         """Leave with BYE 0. A second signal does not wait until it has arrived."""
         return Deferred.fromCoroutine(self._stop())
 
+    def _status(self) -> str:
+        heartbeat = self.client.heartbeat
+        return "not connected" if heartbeat is None else f"{heartbeat.peer.id}: {heartbeat.state.value}"
+
     async def _stop(self) -> None:
+        self.systemd.stopping()
         await unless_hurried(self._reactor, super().stopService())  # type: ignore[no-untyped-call]  # Twisted's
         self.peer_log.stop()
 

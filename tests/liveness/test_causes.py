@@ -13,6 +13,7 @@ PUBLISHED = """
     version_refused hello_timeout id_in_use server_full
     path_dead nat_expired peer_stalled peer_not_reading local_egress local_link peer_closed peer_reset middlebox_reset
     peer_restarted peer_stuck ping_flood protocol_error unattributed
+    http_timeout http_4xx http_5xx http_protocol
 """
 
 

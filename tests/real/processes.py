@@ -62,14 +62,23 @@ class _Process:
     """One ``python -m twisted ...`` with its output collected by a thread.
 
     :param variables: of its environment, besides ours
+    :param bare: the arguments are the whole command
+    :param pass_fds: descriptors that it inherits
     """
 
-    def __init__(self, *arguments: str, variables: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        variables: Mapping[str, str] = MappingProxyType({}),
+        bare: bool = False,
+        pass_fds: tuple[int, ...] = (),
+    ) -> None:
         self.arguments = arguments
         self.lines: list[str] = []
         self._home = tempfile.TemporaryDirectory(prefix="heartbeat-real-")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "twisted", *arguments],
+            arguments if bare else [sys.executable, "-m", "twisted", *arguments],
+            pass_fds=pass_fds,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -19,9 +19,11 @@ from heartbeat.apps.logs import LogLevels, take_over
 from heartbeat.apps.machine import steady
 from heartbeat.apps.peerlog import PeerLog
 from heartbeat.apps.reload import Reload
+from heartbeat.apps.reuseport import SharedPorts, handed_on
 from heartbeat.apps.server.demo import Demo
 from heartbeat.apps.server.drain import Drain
 from heartbeat.apps.server.settings import TABLE, Options, ServerSettings, server_settings
+from heartbeat.apps.systemd import Systemd
 from heartbeat.apps.telemetry import Telemetry
 from heartbeat.errors import ConfigError, MissingExtra
 from heartbeat.interfaces import IStateSource
@@ -78,10 +80,14 @@ class Server(MultiService):
         )
         first = self.telemetry.watch(self.factory, settings.trace_beats)
         self.factory.listener = Listeners(*first, self.registry, self.failures, totals, self.peer_log)
+        self.systemd = Systemd(reactor, self._status)
+        self._ports: Any = SharedPorts(reactor) if settings.reuse_port else reactor
         self.listening = [self._listen("heartbeat", "--listen", text, self.factory) for text in settings.listen]
         self.web = None if settings.web == "none" else self._listen("web", "--web", settings.web, self._site())
         self.apply(settings)
-        self._compose(Reload(reactor, TABLE, settings, read, self.apply), settings)
+        every = self.listening if self.web is None else [*self.listening, self.web]
+        self._handed_on = [one for one in every if handed_on(one.text, settings.reuse_port)]
+        self._compose(Reload(reactor, TABLE, settings, read, self.apply, systemd=self.systemd), settings)
 
     def apply(self, settings: ServerSettings) -> None:
         """Put into effect what may change in a running server; new connections get the new terms."""
@@ -102,13 +108,16 @@ class Server(MultiService):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self.systemd.stopping()
+        for listening in self._handed_on:  # who comes now is for whoever listens there next, and needs no BYE
+            await listening.stopService()
         await self.drain.begin()
         await super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
         self.factory.abort_all()  # who came in at the last moment
         self.peer_log.stop()
 
     def _compose(self, reload: Reload[ServerSettings], settings: ServerSettings) -> None:
-        parts: list[Any] = [self.telemetry, *self.listening]
+        parts: list[Any] = [self.telemetry, self.systemd, *self.listening]
         if self.web is not None:
             parts.append(self.web)
         parts.append(reload)
@@ -120,9 +129,14 @@ class Server(MultiService):
             part.setServiceParent(self)
 
     def _listen(self, kind: str, option: str, text: str, factory: Any) -> Listening:
-        endpoint = server_endpoint(self._reactor, option, text)
+        endpoint = server_endpoint(self._ports, option, text)
         name = f"{Options.command}: {option} {text}"
         return Listening(self._reactor, endpoint, factory, kind=kind, name=name, text=text)
+
+    def _status(self) -> str:
+        counts = self.registry.counts()
+        told = ", ".join(f"{number} {state.value}" for state, number in counts.items() if number)
+        return f"{self.factory.connections} connections; peers: {told or 'none'}"
 
     def _site(self) -> Any:
         try:

@@ -11,6 +11,7 @@ from heartbeat.apps.kinds import Flag, Many, OneOf, Seconds, Text, Whole, peer_i
 from heartbeat.apps.logs import LOG_LEVELS
 from heartbeat.apps.machine import connection_limit, host_name
 from heartbeat.apps.options import CONFIG, Gathered, Setting, SettingOptions, When
+from heartbeat.apps.reuseport import REUSE_PORT
 from heartbeat.apps.traceoptions import trace_settings
 from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import ConfigError
@@ -56,6 +57,7 @@ class ServerSettings:
     traces: str
     trace_beats: float
     push_metrics: str
+    reuse_port: bool
     config: str | None
 
     @property
@@ -193,6 +195,7 @@ TABLE: Final = (
     Setting(name="log-json", kind=Flag(), default=False, doc="Log one JSON object per line"),
     Setting(name="demo", kind=Flag(), default=False, doc="Start a few agents in this process, too, to look at"),
     *trace_settings(metrics=True),
+    REUSE_PORT,
     CONFIG,
 )
 
