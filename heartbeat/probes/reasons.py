@@ -134,11 +134,11 @@ _KINDS: Final[tuple[tuple[type[BaseException] | tuple[type[BaseException], ...],
 
 def _leaves(problem: BaseException) -> Iterator[BaseException]:
     """The exceptions inside of those that Twisted wraps (``reasons``), and of ours (``__cause__``)."""
-    wrapped = getattr(problem, "reasons", None)
+    wrapped: list[Failure] = getattr(problem, "reasons", None) or []
+    for one in wrapped:
+        if one.value is not None:
+            yield from _leaves(one.value)
     if wrapped:
-        for one in wrapped:
-            inner: BaseException = one.value if isinstance(one, Failure) else one
-            yield from _leaves(inner)
         return
     yield problem
     if isinstance(problem, DeadlineExpired) and problem.__cause__ is not None:

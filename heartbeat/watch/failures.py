@@ -6,10 +6,10 @@ from collections import deque
 from dataclasses import dataclass, replace
 from heapq import merge
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from heartbeat.interfaces import HeartbeatListener
-from heartbeat.liveness.causes import CONNECT_REASONS, FAILURE_REASONS, HTTP_REASONS, known_reason
+from heartbeat.liveness.causes import CONNECT_REASONS, FAILURE_REASONS, HTTP_REASONS, Phase, known_reason, phase_of
 from heartbeat.liveness.events import Dead, Explained
 from heartbeat.liveness.layers import layers
 from heartbeat.liveness.states import State
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from heartbeat.liveness.recorder import Flight
 
 __all__ = ["EXPECTED", "Failure", "Failures", "Phase"]
-
-Phase = Literal["connect", "handshake", "live"]
 
 #: Each (reason, phase) that can be expected: where they are counted they begin at 0, so that the first failure of its
 #: kind is an increase.
@@ -116,7 +114,7 @@ class Failures(HeartbeatListener):
         if isinstance(event, Dead):
             evidence = {"silent_s": round(event.silent, 3), **self._plain(event.evidence)}
             evidence["layers"] = peer.layers.as_json()
-            self._record(self._deaths, peer, event.at, event.cause, "live", evidence=evidence)
+            self._record(self._deaths, peer, event.at, event.cause, phase_of(event.cause), evidence=evidence)
 
     def changed(self, peer: Peer, event: Event) -> None:
         """A peer is back, and that says more about its last death: its record gets the exact reason.

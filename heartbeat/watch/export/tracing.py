@@ -29,7 +29,7 @@ from opentelemetry.trace import (
 )
 
 from heartbeat.interfaces import HeartbeatListener
-from heartbeat.liveness.causes import CONNECT_REASONS
+from heartbeat.liveness.causes import CONNECT_REASONS, phase_of
 from heartbeat.liveness.events import Dead
 
 if TYPE_CHECKING:
@@ -124,7 +124,10 @@ class Traces(HeartbeatListener):
     def gone(self, peer: Peer, event: Event) -> None:
         """A death is a failed ping that began with the last sign of life."""
         if isinstance(event, Dead):
-            more: dict[str, Any] = {"heartbeat.phase": "live", "heartbeat.silent_s": round(event.silent, 6)}
+            more: dict[str, Any] = {
+                "heartbeat.phase": phase_of(event.cause),
+                "heartbeat.silent_s": round(event.silent, 6),
+            }
             if event.evidence is not None and event.evidence.detail:
                 more["heartbeat.detail"] = event.evidence.detail
             self._failed("heartbeat.ping", peer, event.cause, (peer.heard_at, event.at), more)
