@@ -99,6 +99,8 @@ class HttpProbe:
                 onward = _onward(url, response) if hops < self._redirects else None
             except Exception as problem:  # noqa: BLE001  a library may raise anything: each is a reason, or unattributed
                 return Outcome(self._seconds() - began, trouble_with(problem, progress), status)
+            finally:
+                self._policy.end()
             if onward is None:
                 return Outcome(self._seconds() - began, wrong_answer(status, body, self._expected), status)
             url = onward

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import idna
@@ -49,32 +50,40 @@ class Policy:
         options: Any = CertificateOptions(trustRoot=platformTrust() if trust is None else trust)
         self._context: SSL.Context = options.getContext()
         self._context.set_info_callback(self._moved)
+        self._connection: SSL.Connection | None = None  # of the newest request, and what it is in
+        self._transport: TLSMemoryBIOProtocol | None = None
         self.progress = Progress()
 
     def begin(self, tls: bool) -> Progress:
         """A new request."""
         self.progress = Progress(tls=tls)
+        self._connection = self._transport = None
         return self.progress
+
+    def end(self) -> None:
+        """The request is over. Twisted would wait for the other end's last word in TLS, which may never come."""
+        transport, self._transport, self._connection = self._transport, None, None
+        if transport is not None and transport.connected:
+            transport.abortConnection()
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> Creator:
         """For one connection."""
         return Creator(self, hostname.decode("ascii"))
 
-    def connect(self, hostname: str) -> SSL.Connection:
+    def connect(self, hostname: str, transport: TLSMemoryBIOProtocol) -> SSL.Connection:
         """A connection of OpenSSL that verifies this name."""
         progress = self.progress
         progress.connected = True
-        connection = SSL.Connection(self._context, None)
-        connection.set_app_data((progress, hostname))
+        self._transport = transport
+        connection = self._connection = SSL.Connection(self._context, None)
         if not _is_address(hostname):
             connection.set_tlsext_host_name(hostname.encode("ascii") if hostname.isascii() else idna.encode(hostname))
-        connection.set_verify(REQUIRED, _verify)
+        connection.set_verify(REQUIRED, partial(_verify, progress, hostname))
         return connection
 
-    @staticmethod
-    def _moved(connection: SSL.Connection, where: int, result: int) -> None:
-        if where & SSL.SSL_CB_HANDSHAKE_DONE:
-            connection.get_app_data()[0].secured = True
+    def _moved(self, connection: SSL.Connection, where: int, result: int) -> None:
+        if where & SSL.SSL_CB_HANDSHAKE_DONE and connection is self._connection:
+            self.progress.secured = True
 
 
 @implementer(IOpenSSLClientConnectionCreator)
@@ -87,13 +96,14 @@ class Creator:
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """TCP is there."""
-        return self._policy.connect(self._hostname)
+        return self._policy.connect(self._hostname, tlsProtocol)
 
 
-def _verify(connection: SSL.Connection, certificate: X509, code: int, depth: int, well: int) -> bool:
+def _verify(  # noqa: PLR0917  the arguments are OpenSSL's
+    progress: Progress, hostname: str, connection: SSL.Connection, certificate: X509, code: int, depth: int, well: int
+) -> bool:
     """OpenSSL's callback: an exception in it would be lost, and the handshake with it."""
     try:
-        progress, hostname = connection.get_app_data()
         if not well:
             progress.certificate = _trouble(code)
         elif depth == 0:

@@ -106,7 +106,7 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual(len(sleeper.woken), 1)
 
     def test_steps_of_a_slot(self) -> None:
-        """A clock that is moved in steps as long as a slot, whose sums are rounded, wakes everybody and stands still."""
+        """A clock that is moved in steps as long as a slot, with sums that are rounded, wakes all and stands still."""
         calls = 0
         schedule = self.clock.callLater
 
