@@ -13,6 +13,7 @@ from heartbeat.liveness.causes import CONNECT_REASONS, FAILURE_REASONS, HTTP_REA
 from heartbeat.liveness.events import Dead, Explained
 from heartbeat.liveness.layers import layers
 from heartbeat.liveness.states import State
+from heartbeat.watch.exemplars import Example
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -106,6 +107,8 @@ class Failures(HeartbeatListener):
         self._knocks: deque[Failure] = deque()
         self._counts: dict[tuple[str, str], int] = {}
         self._last = 0
+        #: The newest of each (reason, phase) that has a trace.
+        self.examples: dict[tuple[str, str], Example] = {}
 
     # -- the listener
 
@@ -192,6 +195,8 @@ class Failures(HeartbeatListener):
                 trace_id=peer.trace_id,
             )
         )
+        if peer.trace_id is not None:
+            self.examples[reason, phase] = Example(peer.trace_id, 1.0, wall)
         while len(self) > self.keep:
             crowded = not self._deaths or len(self._knocks) > self.keep * _KNOCKS
             (self._knocks if crowded else self._deaths).pop()

@@ -28,6 +28,7 @@ from heartbeat.apps.telemetry import Telemetry
 from heartbeat.errors import ConfigError, MissingExtra
 from heartbeat.interfaces import IStateSource
 from heartbeat.net import HeartbeatFactory
+from heartbeat.watch.exemplars import SyncExamples
 from heartbeat.watch.export import metrics_of
 from heartbeat.watch.export.sources import Labels, Sources
 from heartbeat.watch.failures import Failures
@@ -74,12 +75,15 @@ class Server(MultiService):
             rtt=self.factory.rtt_counts,
             lag=self.factory.wheel.lag,
             connections=lambda: self.factory.connections,
+            synced=SyncExamples(clocks),
         )
         self.telemetry = Telemetry(
             reactor, _about(settings), traces=settings.traces, metrics=settings.push_metrics, sources=self.sources
         )
         first = self.telemetry.watch(self.factory, settings.trace_beats)
-        self.factory.listener = Listeners(*first, self.registry, self.failures, totals, self.peer_log)
+        self.factory.listener = Listeners(
+            *first, self.registry, self.failures, totals, self.sources.synced, self.peer_log
+        )
         self.systemd = Systemd(reactor, self._status)
         self._ports: Any = SharedPorts(reactor) if settings.reuse_port else reactor
         self.listening = [self._listen("heartbeat", "--listen", text, self.factory) for text in settings.listen]

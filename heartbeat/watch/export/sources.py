@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from heartbeat.liveness.counters import Counters
+    from heartbeat.watch.exemplars import SyncExamples
     from heartbeat.watch.failures import Failures
     from heartbeat.watch.registry import Registry
     from heartbeat.watch.tally import Totals
@@ -32,6 +33,7 @@ class Sources:
     :ivar lag: how late its event loop came, once per wake
     :ivar connections: how many are open now, joined or not
     :ivar labels: may be replaced at any time
+    :ivar synced: examples of round trips, None where nobody keeps any
     """
 
     registry: Registry
@@ -41,3 +43,4 @@ class Sources:
     lag: Counters
     connections: Callable[[], int]
     labels: Labels = field(default_factory=Labels)
+    synced: SyncExamples | None = None
