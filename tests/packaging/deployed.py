@@ -10,22 +10,14 @@ from typing import Any
 from tests.environment import CHECKOUT
 
 __all__ = [
-    "DEPLOY",
-    "METRIC",
-    "PROGRAMS",
-    "containers",
-    "documents",
-    "expressions",
-    "known_metrics",
-    "options_in",
-    "units",
-]
+    "DEPLOY", "METRIC", "command_of", "containers", "documents", "expressions", "known_metrics", "options_in",
+    "options_of", "units",
+]  # fmt: skip
 
 DEPLOY = CHECKOUT / "docs" / "deploy"
 #: A name of ours in an expression of PromQL, but for recorded ones, which have a colon.
 METRIC = re.compile(r"(?<![:\w])heartbeat_[a-z_]+(?![:\w])")
 PROGRAMS = ("heartbeat-server", "heartbeat-agent", "heartbeat-probe")
-SUFFIXES = ("_bucket", "_count", "_sum", "_total", "_info")
 
 
 def documents(folder: str) -> Iterator[tuple[str, dict[str, Any]]]:
