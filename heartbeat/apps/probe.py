@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred
@@ -21,6 +22,7 @@ from heartbeat.apps.reload import Reload
 from heartbeat.apps.systemd import Systemd
 from heartbeat.apps.telemetry import Telemetry
 from heartbeat.errors import ConfigError, MissingExtra
+from heartbeat.interfaces import HeartbeatListener
 from heartbeat.liveness.counters import Counters
 from heartbeat.net.wheel import wheel_for
 from heartbeat.probes.http import HttpProbe
@@ -33,6 +35,10 @@ from heartbeat.watch.listeners import Listeners
 from heartbeat.watch.registry import Registry
 from heartbeat.watch.tally import Totals
 from heartbeat.watch.web import make_site
+
+if TYPE_CHECKING:
+    from heartbeat.liveness.events import Event
+    from heartbeat.liveness.peer import Peer
 
 __all__ = ["Options", "Probe", "makeService"]
 
@@ -74,7 +80,7 @@ class Probe(MultiService):
         self._levels = levels
         wheel = wheel_for(reactor)
         self.peer_log = PeerLog(reactor)
-        self.registry = Registry(wheel.clocks)
+        self.registry = Registry(wheel.clocks, keep=math.inf)  # they are no more than there are targets
         self.failures = Failures(wheel.clocks, settings.node)
         totals = Totals()
         rtt = Counters()
@@ -142,18 +148,15 @@ class Probe(MultiService):
         return Listening(self._reactor, endpoint, site, kind="web", name=name, text=text)
 
 
-class _Spares(Totals):
-    """Tells the totals whom a plain timer would have killed; who is counted they know already."""
+class _Spares(HeartbeatListener):
+    """Tells the totals whom a plain timer would have killed. Who is counted they know: all, from beginning to end."""
 
     def __init__(self, totals: Totals) -> None:
-        super().__init__()
-        self.changed = totals.changed  # type: ignore[method-assign]
+        self._totals = totals
 
-    def joined(self, peer: Any) -> None:
-        """Counted from the beginning."""
-
-    def gone(self, peer: Any, event: Any) -> None:
-        """Asked, and counted, on and on."""
+    def changed(self, peer: Peer, event: Event) -> None:
+        """It may be that."""
+        self._totals.changed(peer, event)
 
 
 def _asked(url: str, reactor: Any, settings: ProbeSettings) -> HttpProbe:

@@ -16,7 +16,7 @@ from heartbeat.liveness.peer import Peer
 from heartbeat.liveness.report import Report
 from heartbeat.liveness.states import State
 from heartbeat.liveness.tally import Tally
-from heartbeat.net.listening import tell
+from heartbeat.net.listening import call, tell
 from heartbeat.net.pulse import Pulse
 from heartbeat.probes.answers import Answers
 
@@ -219,7 +219,7 @@ class Target:
         self._met = True
         self._judge.opened(now, at_once=False)
         if self._listener is not None:
-            self._listener.joined(self.peer)
+            call(self._listener, "joined", self.peer)
         link: Any = _NoLink()
         self._pulse = Pulse(self._wheel, self._judge, link, self._ask, self._died, changed=self._tell)
         self._pulse.start()

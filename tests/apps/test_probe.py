@@ -156,6 +156,7 @@ class ProbeTests(TestCase):
         self.assertIn('heartbeat_peers{state="dead"} 1.0', metrics)
         lost = float(metrics.split('service="s",status="lost"} ')[1].split()[0])
         self.assertGreaterEqual(lost, 1.0)
+        self.assertEqual(probe.registry.keep, float("inf"), "as long as it is asked it is listed")
         health.code = 200
         await until("alive")
         metrics = await self.get(probe, "/metrics")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
@@ -16,6 +17,7 @@ from heartbeat.net import HeartbeatClientService, HeartbeatFactory
 from heartbeat.testing import SilentDrop, SimulatedNetwork
 from heartbeat.watch.failures import Failures
 from heartbeat.watch.listeners import Listeners
+from tests.environment import CHECKOUT
 from tests.watch.crowd import EPOCH, Hands, Somebody
 
 HAVE_SDK = find_spec("opentelemetry") is not None and find_spec("opentelemetry.sdk") is not None
@@ -297,3 +299,15 @@ class BothEndsTests(SynchronousTestCase):
         self.assertEqual([(span.name, span.kind.name) for span in roots], [("heartbeat.handshake", "CLIENT")])
         service.stopService()
         net.run(3.0)
+
+
+@skipUnless(HAVE_SDK, MISSING)
+class ExampleTests(SynchronousTestCase):
+    """What the how-to shows."""
+
+    def test_it_runs(self) -> None:
+        """The example is a factory that traces, and asks for beats."""
+        example = runpy.run_path(str(CHECKOUT / "docs/howto/traced_server.py"))
+        factory = example["factory"]
+        self.assertIs(factory.tracing, factory.listener)
+        self.assertTrue(hasattr(factory.listener, "round_trip"))
