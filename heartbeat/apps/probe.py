@@ -19,6 +19,7 @@ from heartbeat.apps.machine import steady
 from heartbeat.apps.peerlog import PeerLog
 from heartbeat.apps.probesettings import TABLE, Options, ProbeSettings, probe_settings
 from heartbeat.apps.reload import Reload
+from heartbeat.apps.stopping import unless_hurried
 from heartbeat.apps.systemd import Systemd
 from heartbeat.apps.telemetry import Telemetry
 from heartbeat.errors import ConfigError, MissingExtra
@@ -95,7 +96,8 @@ class Probe(MultiService):
         telemetry = Telemetry(
             reactor, _about(settings), traces=settings.traces, metrics=settings.push_metrics, sources=self.sources
         )
-        listener = Listeners(self.registry, self.failures, self.peer_log, _Spares(totals))
+        pushed = [] if telemetry.push is None else [telemetry.push]
+        listener = Listeners(*pushed, self.registry, self.failures, self.peer_log, _Spares(totals))
         self.targets = Targets(
             [
                 Target(
@@ -134,7 +136,7 @@ class Probe(MultiService):
 
     async def _stop(self) -> None:
         self.systemd.stopping()
-        await super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        await unless_hurried(self._reactor, super().stopService())  # type: ignore[no-untyped-call]  # Twisted's
         self.peer_log.stop()
 
     def _listen(self, text: str) -> Listening:

@@ -9,7 +9,6 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from heartbeat import __version__
-from heartbeat.apps.stopping import unless_hurried
 from heartbeat.apps.traceoptions import AUTO, wanted
 from heartbeat.errors import MissingExtra
 from heartbeat.watch.export import push_of, spans_of
@@ -108,8 +107,7 @@ class Telemetry(Service):
             for end in ends:
                 end()
 
-        closed = unless_hurried(self._reactor, off_thread(self._reactor, close))
-        return closed.addBoth(lambda _: self._complaints.remove())
+        return off_thread(self._reactor, close).addBoth(lambda _: self._complaints.remove())
 
 
 def _made(choice: str, make: Callable[[], T]) -> T | None:

@@ -50,21 +50,21 @@ class Policy:
         options: Any = CertificateOptions(trustRoot=platformTrust() if trust is None else trust)
         self._context: SSL.Context = options.getContext()
         self._context.set_info_callback(self._moved)
-        self._connection: SSL.Connection | None = None  # of the newest request, and what it is in
-        self._transport: TLSMemoryBIOProtocol | None = None
+        # Of the request that is under way: more than one where a host has addresses of both families.
+        self._open: list[tuple[SSL.Connection, TLSMemoryBIOProtocol]] = []
         self.progress = Progress()
 
     def begin(self, tls: bool) -> Progress:
         """A new request."""
         self.progress = Progress(tls=tls)
-        self._connection = self._transport = None
         return self.progress
 
     def end(self) -> None:
         """The request is over. Twisted would wait for the other end's last word in TLS, which may never come."""
-        transport, self._transport, self._connection = self._transport, None, None
-        if transport is not None and transport.connected:
-            transport.abortConnection()
+        over, self._open = self._open, []
+        for _, transport in over:
+            if transport.connected:
+                transport.abortConnection()
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> Creator:
         """For one connection."""
@@ -74,15 +74,15 @@ class Policy:
         """A connection of OpenSSL that verifies this name."""
         progress = self.progress
         progress.connected = True
-        self._transport = transport
-        connection = self._connection = SSL.Connection(self._context, None)
+        connection = SSL.Connection(self._context, None)
+        self._open.append((connection, transport))
         if not _is_address(hostname):
             connection.set_tlsext_host_name(hostname.encode("ascii") if hostname.isascii() else idna.encode(hostname))
         connection.set_verify(REQUIRED, partial(_verify, progress, hostname))
         return connection
 
     def _moved(self, connection: SSL.Connection, where: int, result: int) -> None:
-        if where & SSL.SSL_CB_HANDSHAKE_DONE and connection is self._connection:
+        if where & SSL.SSL_CB_HANDSHAKE_DONE and any(connection is one for one, _ in self._open):
             self.progress.secured = True
 
 

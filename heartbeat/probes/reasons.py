@@ -129,6 +129,7 @@ _KINDS: Final[tuple[tuple[type[BaseException] | tuple[type[BaseException], ...],
     (SSL.Error, _with_words("tls_handshake")),
     (error.ConnectionClosed, _lost),
     ((error.ConnectError, OSError), _with_words("tcp_unreachable")),
+    (ValueError, _with_words("http_protocol")),  # a redirect to what is no URL
 )
 
 

@@ -16,7 +16,7 @@ from heartbeat.liveness.peer import Peer
 from heartbeat.liveness.report import Report
 from heartbeat.liveness.states import State
 from heartbeat.liveness.tally import Tally
-from heartbeat.net.listening import call, tell
+from heartbeat.net.listening import call, tell, wants_round_trips
 from heartbeat.net.pulse import Pulse
 from heartbeat.probes.answers import Answers
 
@@ -259,6 +259,7 @@ class Target:
             rtt_counts=self._rtt_counts,
         )
         judge.tally = self.tally
+        judge.wants_round_trips = wants_round_trips(self._listener)
         parts = urlsplit(self._probe.url)
         address = f"{parts.hostname}:{parts.port or PORTS[parts.scheme]}"
         peer = Peer(judge, wheel.clocks, id=self._probe.url, address=address, transport=parts.scheme, node=self._node)

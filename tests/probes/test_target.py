@@ -143,6 +143,20 @@ class TargetTests(SynchronousTestCase):
         self.assertEqual(told["meta"], {"method": "GET", "status": "200"})
         self.assertEqual(told["detect_ms"], 3000)
 
+    def test_who_wants_round_trips(self) -> None:
+        """A listener that asks for each gets each; nobody else pays for them."""
+        heard: list[float] = []
+
+        class Wants(HeartbeatListener):
+            def round_trip(self, peer: Peer, seconds: float) -> None:
+                heard.append(seconds)
+
+        self.target = Target(self.probe, self.wheel, self.clock, Wants(), interval=1.0)
+        self.start()
+        self.run_for(3.0)
+        self.assertEqual(len(heard), self.target.tally.acks_in)
+        self.assertGreaterEqual(len(heard), 3)
+
     def test_dead_and_alive_again(self) -> None:
         """Wrong answers make it suspect, then dead after the detection time, with their reason; a right one revives."""
         self.start()

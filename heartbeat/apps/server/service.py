@@ -23,6 +23,7 @@ from heartbeat.apps.reuseport import SharedPorts, handed_on
 from heartbeat.apps.server.demo import Demo
 from heartbeat.apps.server.drain import Drain
 from heartbeat.apps.server.settings import TABLE, Options, ServerSettings, server_settings
+from heartbeat.apps.stopping import unless_hurried
 from heartbeat.apps.systemd import Systemd
 from heartbeat.apps.telemetry import Telemetry
 from heartbeat.errors import ConfigError, MissingExtra
@@ -116,7 +117,7 @@ class Server(MultiService):
         for listening in self._handed_on:  # who comes now is for whoever listens there next, and needs no BYE
             await listening.stopService()
         await self.drain.begin()
-        await super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        await unless_hurried(self._reactor, super().stopService())  # type: ignore[no-untyped-call]  # Twisted's
         self.factory.abort_all()  # who came in at the last moment
         self.peer_log.stop()
 

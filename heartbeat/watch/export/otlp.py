@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Complaints", "Kept", "Spans", "off_thread", "resource_of"]
 
 #: Seconds that what has not left yet may take at the end. A collector that does not answer keeps nobody waiting.
-LAST_WORDS: Final = 5.0
+LAST_WORDS: Final = 3.0
 #: A collector that is away is told of once in so many seconds, not once per batch.
 QUIET: Final = 60.0
 
