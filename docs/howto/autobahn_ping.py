@@ -32,7 +32,7 @@ class Echo(WebSocketServerProtocol):
         self.sendMessage(payload, isBinary)
 
     def onClose(self, wasClean: bool, code: int, reason: str) -> None:
-        print("closed:", self.heartbeat.heartbeat.cause or reason or code)
+        print("closed:", self.heartbeat.cause or reason or code)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(self.heartbeat.stop(reason))  # onClose is told why
@@ -46,7 +46,7 @@ def server() -> Any:
 
 
 async def connect(port: int) -> Any:
-    """A client of a class that knows nothing of heartbeats; ``client.heartbeat.heartbeat`` is the handle."""
+    """A client of a class that knows nothing of heartbeats; ``client.heartbeat`` is the handle."""
     factory = WebSocketClientFactory(f"ws://127.0.0.1:{port}")
     factory.protocol = WebSocketClientProtocol
     endpoint = HostnameEndpoint(reactor, "127.0.0.1", port)
@@ -58,7 +58,7 @@ async def connect(port: int) -> Any:
 async def main() -> None:
     port = reactor.listenTCP(0, server(), interface="127.0.0.1")
     client = await connect(port.getHost().port)
-    print(f"round trip: {await client.heartbeat.heartbeat.ping() * 1000:.1f} ms")
+    print(f"round trip: {await client.heartbeat.ping() * 1000:.1f} ms")
     client.sendClose(1000)
     await client.is_closed
     await port.stopListening()

@@ -81,7 +81,7 @@ def site(servers: Servers) -> Site:
 
 
 async def connect(url: str) -> Any:
-    """A client, open within ten seconds; ``client.heartbeat.heartbeat`` is the handle."""
+    """A client, open within ten seconds; ``client.heartbeat`` is the handle."""
     endpoint = WebSocketClientEndpoint.new(reactor, url)
     opened = Deferred.fromCoroutine(endpoint.connect(WebSocketHeartbeat.factory(Clients(), CONFIG)))
     client = await Deadline(10.0).watch(opened, "the WebSocket")
@@ -93,7 +93,7 @@ async def main() -> None:
     servers = Servers()
     port = reactor.listenTCP(0, site(servers), interface="127.0.0.1")
     client = await connect(f"ws://127.0.0.1:{port.getHost().port}/chat")
-    print(f"round trip: {await client.heartbeat.heartbeat.ping() * 1000:.1f} ms")
+    print(f"round trip: {await client.heartbeat.ping() * 1000:.1f} ms")
     client.transport.loseConnection()
     await client.closed
     await servers.built[0].closed

@@ -164,6 +164,11 @@ class Driver:
         self._acted = Parting.ABORT
         self.link.abort()
 
+    @property
+    def aborted(self) -> bool:
+        """Whether the transport was ended so, and is gone in a moment: nothing more is said."""
+        return self._acted is Parting.ABORT
+
     def look(self, now: float) -> Evidence:
         """The evidence of the link, and what we know of our own queue."""
         waiting = 0 if self._outbox is None else self._outbox.unsent

@@ -137,10 +137,11 @@ class Heartbeat:
     def progress(self, done: int, queued: int) -> None:
         """Tell how much work was done and how much waits: if some waits and none moves, the peer sees us STUCK.
 
-        :raises NotConnected: this connection's account comes from a state source of the application
+        :raises NotConnected: this connection's account comes from a state source of the application, or it is in
+            somebody else's framing, which carries none
         """
         if self._source is None:
-            raise NotConnected("progress is told by the state source that was given")
+            raise NotConnected("progress is told by the state source that was given, or this framing carries none")
         self._source.progress(done, queued)
 
     # -- told by the driver and its protocol

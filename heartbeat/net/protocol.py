@@ -31,7 +31,7 @@ from heartbeat.net.heartbeat import Heartbeat
 from heartbeat.net.link import link_for
 from heartbeat.net.listening import call, wants_round_trips
 from heartbeat.net.options import KernelReports
-from heartbeat.net.reasons import reason_for
+from heartbeat.net.reasons import reason_for, told
 from heartbeat.net.roll import Roll
 from heartbeat.net.sessions import Sessions
 from heartbeat.net.subject import Framed
@@ -99,7 +99,7 @@ class HeartbeatProtocol(Protocol):
         driver = self.driver
         if driver is None:
             return
-        driver.lost(reason)
+        driver.lost(told(reason))
         if self._heartbeat is not None:
             self._heartbeat.ended()
         inner, self._inner = self._inner, None

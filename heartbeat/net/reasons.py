@@ -25,6 +25,7 @@ __all__ = [
     "reason_for",
     "reason_of",
     "refusal",
+    "told",
 ]
 
 
@@ -64,6 +65,11 @@ class RefusedConnection(PeerRefused, ConnectionLost):
 
 class RefusedTerms(RefusedConnection, TermsRefused):
     """... because no common terms were found."""
+
+
+def told(reason: Failure | None) -> Failure:
+    """What a ``connectionLost`` was given. Autobahn's endpoints give None whatever happened, which proves nothing."""
+    return Failure(ConnectionLost()) if reason is None else reason
 
 
 def refusal(cause: str, reason: str) -> RefusedConnection:

@@ -108,9 +108,10 @@ class Framed:
         return number
 
     def leave(self, reason: str, now: float) -> None:
-        """BYE 0."""
-        self._driver.session.bye(LEAVING, reason, now)
-        self._driver.attend(now)
+        """BYE 0, but not behind an abort."""
+        if not self._driver.aborted:
+            self._driver.session.bye(LEAVING, reason, now)
+            self._driver.attend(now)
 
     def abort(self) -> None:
         """End the transport."""

@@ -22,7 +22,7 @@ from heartbeat.net.datadriver import DataDriver
 from heartbeat.net.driver import Driver
 from heartbeat.net.kernel import limit_unsent
 from heartbeat.net.protocol import HeartbeatFactory, HeartbeatProtocol
-from heartbeat.net.reasons import reason_for
+from heartbeat.net.reasons import reason_for, told
 from heartbeat.session.session import CAPS
 
 __all__ = ["WRAPPED_CAPS", "WrappedProtocol", "WrappingFactory", "heartbeat_factory"]
@@ -70,7 +70,7 @@ class WrappedProtocol(HeartbeatProtocol):
         super().connectionLost(reason)
         application, self._application = self._application, None
         if application is not None and self.driver is not None:
-            application.gone(reason_for(self.driver.session), reason)
+            application.gone(reason_for(self.driver.session), told(reason))
 
     def unwanted(self, now: float) -> None:
         """The user's factory wants no connection."""

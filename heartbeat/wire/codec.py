@@ -107,6 +107,8 @@ class Decoder:
         at = self._at
         left = len(data) - at
         if left < HEADER_SIZE:
+            if left and self._broken is None and not _begins_frame(data[at:]):
+                self._data, self._at, self._broken = _BROKEN, 0, FOREIGN  # "QUIT" is told at once, not after a timeout
             if left or self._tail is not None:
                 return self._wait(HEADER_SIZE, allowed)
             self._data = b""  # a read is not kept alive by an idle connection
@@ -149,6 +151,12 @@ class Decoder:
         return None
 
 
+def _begins_frame(rest: bytes) -> bool:
+    """Whether less than a header may become one."""
+    begun = rest[:_MAGIC_SIZE]
+    return any(magic.startswith(begun) for magic in _LIMITS)
+
+
 def _size(magic: bytes, data: bytes, at: int, allowed: Mapping[bytes, int]) -> int:
     """Bytes of the whole frame whose header is at ``at``. Raises PeerViolation if it may not stand here."""
     limit = _LIMITS.get(magic)
@@ -160,6 +168,8 @@ def _size(magic: bytes, data: bytes, at: int, allowed: Mapping[bytes, int]) -> i
     length_of = _LENGTHS.get(magic)
     length: int = limit if length_of is None else length_of(data, at)[0]
     if length > limit or length > most:
+        if magic == HELLO and length >= _TEXT:  # a line of SMTP: "HELO example.net"
+            raise PeerViolation(FOREIGN)
         raise PeerViolation(f"{NAMES[magic]} of {length} bytes, at most {min(limit, most)} may stand here")
     if magic == CONFIRM and length < TAG_SIZE:
         raise PeerViolation(f"CONFIRM of {length} bytes, at least {TAG_SIZE} are its tag")
@@ -207,6 +217,8 @@ _DECODE: Final[dict[bytes, Callable[[bytes, int, int], Frame]]] = {
     SEAL: lambda data, at, end: Seal(*_sealed(data, at)),
 }
 
+_MAGIC_SIZE: Final = 4
+_TEXT: Final = 0x20000000  # from here on the first byte of a length is a printable sign
 _LIMITS: Final = dict(BODY_LIMITS)  # quicker to ask than the read-only one
 # Where the frames of variable length have their length; of all others _LIMITS has the only one.
 _LENGTHS: Final[dict[bytes, Callable[[bytes, int], tuple[Any, ...]]]] = {

@@ -144,11 +144,12 @@ class EndTests(HandleCase):
         self.assertEqual((transport.said(), self.notes.peers), ([], []))
 
     def test_abort(self) -> None:
-        """At once, without a word, and as often as one likes."""
+        """At once, without a word, and as often as one likes; who leaves behind it says nothing either."""
         transport, heartbeat = self.open()
         gone = heartbeat.when_gone()
         heartbeat.abort()
         heartbeat.abort()
+        heartbeat.leave()
         self.advance(STEP)
         self.successResultOf(gone)
         self.assertEqual((transport.done, transport.said()), (["abort"], []))

@@ -1,4 +1,4 @@
-"""The examples of the pages about waiting do what the pages say."""
+"""The examples of the pages do what the pages say, in memory and on the simulated network."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from heartbeat import State
+from heartbeat import HeartbeatConfig, State
 from heartbeat.errors import PingLost
-from heartbeat.net import Deadline
+from heartbeat.net import Deadline, HeartbeatClientService, HeartbeatFactory
+from heartbeat.testing import SilentDrop, SimulatedNetwork
 from tests.environment import CHECKOUT
 
 
@@ -103,50 +104,61 @@ class TimeoutMixinTests(SynchronousTestCase):
 
 
 class AdaptersTests(SynchronousTestCase):
-    """docs/howto/adapters.md."""
-
-    def setUp(self) -> None:
-        """The examples."""
-        self.module: Any = example("adapters")
+    """docs/howto/adapters.md and own-framing.md, in memory; tests.real.test_examples runs them on sockets."""
 
     def test_in_the_class(self) -> None:
         """A worker has a heartbeat for as long as it is connected, and gives a reason back."""
-        worker = self.module.Worker()
+        worker = example("amp_worker").Worker()
         worker.makeConnection(StringTransport())
         self.assertIs(worker.heartbeat.heartbeat.state, State.ALIVE)
         worker.connectionLost(Failure(ConnectionDone()))
         self.assertIs(worker.heartbeat.heartbeat.state, State.LEFT)
 
     def test_from_outside(self) -> None:
-        """A chat that knows nothing of it is watched."""
-        chat = self.module.chats.buildProtocol(None)
-        chat.makeConnection(StringTransport())
-        self.assertIs(chat.heartbeat.heartbeat.state, State.ALIVE)
-        chat.connectionLost(Failure(ConnectionDone()))
-        self.assertIs(chat.heartbeat.heartbeat.state, State.LEFT)
+        """A client that knows nothing of it is watched, and does not see the answers."""
+        client = example("line_client").clients.buildProtocol(None)
+        client.makeConnection(StringTransport())
+        pinged = client.heartbeat.heartbeat.ping()
+        client.dataReceived(b"250 hello\r\n500 what?\r\n")
+        self.assertGreaterEqual(self.successResultOf(pinged), 0.0)
+        self.assertEqual(client.answers.pending, [b"250 hello"])
+        client.connectionLost(Failure(ConnectionDone()))
+        self.assertIs(client.heartbeat.heartbeat.state, State.LEFT)
 
     def test_a_framing_of_ones_own(self) -> None:
         """It asks where that is possible, and any answer counts."""
-
-        class Redis:
-            """A client."""
-
-            subscribed = False
-            transport = StringTransport()
-
-            def __init__(self) -> None:
-                self.sent: list[Deferred[str]] = []
-
-            def sendCommand(self, command: bytes) -> Deferred[str]:
-                """It will be answered."""
-                self.sent.append(Deferred())
-                return self.sent[-1]
-
-        client = Redis()
-        heartbeat = self.module.RedisHeartbeat(client, self.module.CONFIG).start()
-        pinged = heartbeat.heartbeat.ping()
-        client.sent[0].errback(Failure(RuntimeError("LOADING")))
+        client = example("redis_ping").Redis()
+        client.makeConnection(StringTransport())
+        handle = client.heartbeat.heartbeat
+        pinged = handle.ping()
+        self.assertEqual(client.transport.value(), b"*1\r\n$4\r\nPING\r\n")
+        client.dataReceived(b"-LOADING Redis is loading the dataset in memory\r\n")
         self.assertGreaterEqual(self.successResultOf(pinged), 0.0)
         client.subscribed = True
-        self.assertIsInstance(self.failureResultOf(heartbeat.heartbeat.ping()).value, PingLost)
-        heartbeat.stop(Failure(ConnectionDone()))
+        self.assertIsInstance(self.failureResultOf(handle.ping()).value, PingLost)
+        client.connectionLost(Failure(ConnectionDone()))
+        self.assertIs(handle.state, State.LEFT)
+
+
+class FollowTests(SynchronousTestCase):
+    """docs/howto/follow.py, which the README shows."""
+
+    def test_a_suspect_and_its_death(self) -> None:
+        """A path that swallows all: the reader prints the suspicion, then the cause, and ends by itself."""
+        net = SimulatedNetwork(seed=3)
+        self.addCleanup(net.assert_nothing_left)
+        server, client = net.host("server"), net.host("client")
+        config = HeartbeatConfig(id="a", interval=0.5)
+        server.listen(7600, HeartbeatFactory(config, reactor=server.reactor))
+        service = HeartbeatClientService(["tcp:server:7600"], config, reactor=client.reactor)
+        service.startService()
+        self.addCleanup(service.stopService)
+        module: Any = example("follow")
+        printed: list[tuple[Any, ...]] = []
+        module.print = lambda *what: printed.append(what)
+        done = Deferred.fromCoroutine(module.follow(net.result(service.when_alive())))
+        net.between(client, server).add(SilentDrop())
+        net.run(1.8)
+        self.successResultOf(done)
+        self.assertRegex(printed[0][0], r"^nothing for 1\.\d s, asking again$")
+        self.assertEqual((len(printed), printed[1][0]), (2, "path_dead"))

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from heartbeat.errors import HeartbeatError, PeerRefused, PeerUnresponsive, TermsRefused
 from heartbeat.liveness.evidence import Evidence
 from heartbeat.net import Heartbeat, PeerLeft, RefusedConnection, UnresponsiveConnection
-from heartbeat.net.reasons import RefusedTerms, reason_for, refusal
+from heartbeat.net.reasons import RefusedTerms, reason_for, refusal, told
 from tests.net.cases import HandCase
 from tests.net.hand import bye, hello
 
@@ -66,6 +66,16 @@ class KindTests(SynchronousTestCase):
             self.assertIn(type(error).__name__, repr(error))
             again: Any = pickle.loads(pickle.dumps(error))
             self.assertEqual((type(again), str(again)), (type(error), str(error)))
+
+
+class ToldTests(SynchronousTestCase):
+    """What a transport gives as its reason."""
+
+    def test_none(self) -> None:
+        """Whoever gives none has lost the connection; all else stays as it is."""
+        self.assertIs(told(None).type, ConnectionLost)
+        reason = Failure(ConnectionDone())
+        self.assertIs(told(reason), reason)
 
 
 class ReasonTests(HandCase):

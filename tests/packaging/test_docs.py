@@ -13,6 +13,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.environment import CHECKOUT
 
 _QUOTED = re.compile(r"<!-- (\S+\.py) -->\n```python\n(.*?)```", re.DOTALL)
+#: What a newcomer needs, each a file that some test runs and some page shows.
+_SNIPPETS = (
+    "server", "client", "wrap", "endpoint_string", "timeout_mixin", "amp_worker", "redis_ping", "follow",
+    "test_gateway",
+)  # fmt: skip
 _LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
@@ -41,6 +46,11 @@ class PageTests(SynchronousTestCase):
         self.assertGreaterEqual(len(quotes), 4)
         for page, name, code in quotes:
             self.assertEqual(code, quotable(CHECKOUT / name), f"{page.name} quotes {name}")
+
+    def test_snippets_are_shown(self) -> None:
+        """Each of the first steps stands in a page, as it is in its file."""
+        quoted = {name for page in pages() for name, _ in _QUOTED.findall(page.read_text())}
+        self.assertEqual({f"docs/howto/{name}.py" for name in _SNIPPETS} - quoted, set())
 
     def test_links_lead_somewhere(self) -> None:
         """A link between the pages has a page at its end."""

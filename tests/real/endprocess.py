@@ -10,11 +10,9 @@ import sys
 import tempfile
 import threading
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal
 
-import tests
 from tests.real.namespaces import Place, Topology
 from tests.real.processes import environment
 
@@ -61,7 +59,7 @@ class EndProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env=_environment(),
+            env=environment(with_tests=True),
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -119,10 +117,3 @@ class EndProcess:
         """What it wrote to its error output."""
         # By its own offset: the process goes on writing with the one that it shares with us.
         return os.pread(self._errors.fileno(), 2**20, 0).decode(errors="replace")
-
-
-def _environment() -> dict[str, str]:
-    """That of every process of the tests, and the folder of the tests themselves, from which an end is run."""
-    known = environment()
-    paths = [*filter(None, [known.get("PYTHONPATH")]), str(Path(tests.__file__).absolute().parent.parent)]
-    return {**known, "PYTHONPATH": os.pathsep.join(paths)}

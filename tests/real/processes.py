@@ -25,6 +25,8 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+import tests
+
 __all__ = ["Agent", "Server", "environment", "poll", "shared_server"]
 
 _T = TypeVar("_T")
@@ -46,8 +48,11 @@ def poll(ask: Callable[[], _T | None], timeout: float, what: str, pause: float =
     return answer
 
 
-def environment() -> dict[str, str]:
-    """Ours, with the directory of the package first when it is a checkout: ``-m twisted`` finds the dropins there."""
+def environment(*, with_tests: bool = False) -> dict[str, str]:
+    """Ours, with the directory of the package first when it is a checkout: ``-m twisted`` finds the dropins there.
+
+    :param with_tests: the process runs a module of these tests
+    """
     environment = dict(os.environ, PYTHONUNBUFFERED="1")
     spec = importlib.util.find_spec("heartbeat")
     assert spec is not None and spec.submodule_search_locations, "the package heartbeat is not there"
@@ -55,37 +60,44 @@ def environment() -> dict[str, str]:
     if "site-packages" not in root.parts:
         paths = [str(root), *filter(None, [environment.get("PYTHONPATH")])]
         environment["PYTHONPATH"] = os.pathsep.join(paths)
+    if with_tests:
+        paths = [*filter(None, [environment.get("PYTHONPATH")]), str(Path(tests.__file__).absolute().parent.parent)]
+        environment["PYTHONPATH"] = os.pathsep.join(paths)
     return environment
 
 
 class _Process:
     """One ``python -m twisted ...`` with its output collected by a thread.
 
+    :param inherits: the descriptor of a listening socket, which it gets as systemd would hand it over
+    :param module: another module than Twisted's
     :param variables: of its environment, besides ours
-    :param bare: the arguments are the whole command
-    :param pass_fds: descriptors that it inherits
     """
 
     def __init__(
         self,
         *arguments: str,
+        inherits: int | None = None,
+        module: str = "twisted",
         variables: Mapping[str, str] = MappingProxyType({}),
-        bare: bool = False,
-        pass_fds: tuple[int, ...] = (),
     ) -> None:
         self.arguments = arguments
         self.lines: list[str] = []
         self._home = tempfile.TemporaryDirectory(prefix="heartbeat-real-")
+        command = [sys.executable, "-m", module, *arguments]
+        if inherits is not None:
+            handed = "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=web"
+            command = ["sh", "-c", f'export {handed}; exec "$0" "$@" 3<&{inherits}', *command]
         self._process = subprocess.Popen(
-            arguments if bare else [sys.executable, "-m", "twisted", *arguments],
-            pass_fds=pass_fds,
+            command,
+            pass_fds=() if inherits is None else (inherits,),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
             cwd=self._home.name,
-            env={**environment(), **variables},
+            env={**environment(with_tests=module != "twisted"), **variables},
         )
         atexit.register(self.kill)
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -20,16 +20,6 @@ from tests.real.processes import Agent, poll
 
 WEB = "tcp:0:interface=127.0.0.1"
 AGENTS = 5
-#: Makes the environment and the descriptors that systemd makes, and becomes the command: the pid has to be right.
-ADOPT = """
-import os, sys
-fd, arguments = int(sys.argv[1]), sys.argv[2:]
-if fd != 3:
-    os.dup2(fd, 3)
-os.set_inheritable(3, True)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="heartbeat")
-os.execv(sys.executable, [sys.executable, "-m", "twisted", *arguments])
-"""
 
 
 class Knocker:
@@ -105,9 +95,8 @@ class SystemdTests(RestartCase):
     def server(self, fd: int, port: int) -> Replaced:
         """A server that adopts the socket, as systemd starts it."""
         notify = {"NOTIFY_SOCKET": str(self.folder / "notify"), "WATCHDOG_USEC": "1000000"}
-        listen = ("--listen", "systemd:domain=INET:name=heartbeat", "--web", WEB, "--ping-interval", "0.3")
-        command = (sys.executable, "-c", ADOPT, str(fd), "heartbeat-server", *listen)
-        server = Replaced(port, *command, bare=True, variables=notify, pass_fds=(fd,))
+        listen = ("--listen", "systemd:domain=INET:name=web", "--web", WEB, "--ping-interval", "0.3")
+        server = Replaced(port, "heartbeat-server", *listen, inherits=fd, variables=notify)
         self.addCleanup(server.kill)
         return server
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import socket
 import tempfile
-from collections.abc import Callable, Coroutine
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import trustme
@@ -15,104 +13,23 @@ from twisted.internet import defer, reactor, ssl
 from twisted.internet.endpoints import (
     SSL4ServerEndpoint,
     TCP4ClientEndpoint,
-    clientFromString,
-    serverFromString,
     wrapClientTLS,
 )
 from twisted.internet.interfaces import IHandshakeListener, IProtocolFactory, ISSLTransport, IStreamClientEndpoint
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.task import deferLater
-from twisted.protocols.basic import LineReceiver
+from twisted.internet.protocol import Factory, Protocol
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
-from twisted.python.failure import Failure
-from twisted.trial.unittest import TestCase
 from twisted.web.client import Agent, FileBodyProducer, HTTPConnectionPool, readBody
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgentEndpointFactory
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 from zope.interface import implementer
 
-from heartbeat import HeartbeatConfig, State
+from heartbeat import State
 from heartbeat.net import IHeartbeat, heartbeat_client, heartbeat_server
 from tests.net.wrapped import Halves, Notes, NotesFactory
-from tests.real.processes import _Process, poll
+from tests.real.wrapping import CONFIG, FAST, Echo, Lines, Through, WrappedCase, asynchronous, sleep
 
-FAST = "beatInterval=0.1:beatMinInterval=0"
-CONFIG = HeartbeatConfig(interval=0.1, min_interval=0.0)
 BODY = hashlib.sha256(b"five megabytes").digest() * (5 * 2**20 // 32)
-
-
-def asynchronous(test: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any], defer.Deferred[None]]:
-    """A test that is a coroutine."""
-
-    @functools.wraps(test)
-    def run(self: Any) -> defer.Deferred[None]:
-        return defer.Deferred.fromCoroutine(test(self))
-
-    return run
-
-
-def sleep(seconds: float) -> defer.Deferred[None]:
-    """Fires later."""
-    return deferLater(reactor, seconds)
-
-
-class Echo(LineReceiver):
-    """Says each line again."""
-
-    def lineReceived(self, line: bytes) -> None:
-        """Again."""
-        self.sendLine(line)
-
-
-class Lines(LineReceiver):
-    """Collects lines."""
-
-    def __init__(self) -> None:
-        self.waiting: defer.DeferredQueue[bytes] = defer.DeferredQueue()
-        self.ended: defer.Deferred[Failure] = defer.Deferred()
-
-    def lineReceived(self, line: bytes) -> None:
-        """Keep it."""
-        self.waiting.put(line)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Keep it."""
-        self.ended.callback(reason.value)
-
-
-class WrappedCase(TestCase):
-    """Listens and connects from strings; everything is closed after the test."""
-
-    timeout = 60
-
-    async def listen(self, string: str, factory: IProtocolFactory) -> Any:
-        """Where it listens."""
-        port = await serverFromString(reactor, string).listen(factory)
-        self.addCleanup(port.stopListening)
-        return port.getHost()
-
-    async def connect(self, string: str, factory: IProtocolFactory) -> Any:
-        """The protocol; its connection is ended after the test."""
-        protocol: Any = await clientFromString(reactor, string).connect(factory)
-        self.close(protocol)
-        return protocol
-
-    def close(self, protocol: Any) -> None:
-        """End it after the test, and wait for that."""
-        handle = IHeartbeat(protocol.transport)
-        self.addCleanup(handle.when_gone)
-        self.addCleanup(protocol.transport.abortConnection)
-
-    async def echoed(self, lines: Any) -> None:
-        """A few lines go there and come back, and beats flow beside them."""
-        for number in range(100):
-            lines.sendLine(b"line %d" % number)
-        for number in range(100):
-            self.assertEqual(await lines.waiting.get(), b"line %d" % number)
-        self.assertLess(await IHeartbeat(lines.transport).ping(5.0), 5.0)
-        self.assertIs(IHeartbeat(lines.transport).state, State.ALIVE)
 
 
 class LineTests(WrappedCase):
@@ -134,10 +51,9 @@ class LineTests(WrappedCase):
         if not socket.has_ipv6:
             self.skipTest("no IPv6 here")
         host = await self.listen(rf"heartbeat:tcp6:0:interface=\:\:1:{FAST}", Factory.forProtocol(Echo))
-        inner = TCP4ClientEndpoint(reactor, "::1", host.port)
-        lines: Any = await heartbeat_client(inner, CONFIG).connect(Factory.forProtocol(Lines))
-        self.close(lines)
+        lines = await self.connect(rf"heartbeat:tcp:\:\:1:{host.port}:{FAST}", Factory.forProtocol(Lines))
         await self.echoed(lines)
+        self.assertEqual(lines.transport.getPeer().host, "::1")
 
     @asynchronous
     async def test_over_a_unix_socket(self) -> None:
@@ -305,18 +221,6 @@ class Body(Resource):
         return hashlib.sha256(request.content.read()).hexdigest().encode()
 
 
-@implementer(IAgentEndpointFactory)
-class Through:
-    """Connects an Agent through one endpoint string."""
-
-    def __init__(self, string: str) -> None:
-        self._string = string
-
-    def endpointForURI(self, uri: object) -> IStreamClientEndpoint:
-        """The endpoint."""
-        return clientFromString(reactor, self._string)
-
-
 class WebTests(WrappedCase):
     """An HTTP site and an Agent."""
 
@@ -368,18 +272,3 @@ class WebTests(WrappedCase):
             await sleep(0.02)
         self.assertEqual(bytes(mine.received).partition(b"\r\n\r\n")[2], BODY)
         self.assertEqual(mine.lost.value.detail, "leaving")
-
-    @asynchronous
-    async def test_a_command_of_twisteds_own(self) -> None:
-        """``twist web --listen heartbeat:tcp:…`` serves files to an Agent, with nothing installed but the dropin."""
-        with tempfile.TemporaryDirectory() as home:
-            Path(home, "body").write_bytes(BODY)  # noqa: ASYNC240  nothing else waits meanwhile
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                port = free.getsockname()[1]
-            server = _Process("web", "--listen", f"heartbeat:tcp:{port}:interface=127.0.0.1:{FAST}", "--path", home)
-            self.addCleanup(server.kill)
-            poll(lambda: any(str(port) in line for line in server.lines), 30.0, "it listens")
-            agent = self.agent(port)
-            response: Any = await agent.request(b"GET", b"http://site/body")
-            self.assertEqual(await readBody(response), BODY)

@@ -57,8 +57,22 @@ class PlaceTests(SynchronousTestCase):
     def test_foreign(self) -> None:
         """Whoever speaks something else is told what is spoken here."""
         self.assertEqual(FOREIGN, "this port speaks txheartbeat frames")
-        for raw in (b"GET / HTTP/1.1\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01", bytes(8), b"hear\0\0\0\0"):
+        for raw in (
+            b"GET / HTTP/1.1\r\n",
+            b"HELO example.net\r\n",
+            b"\x16\x03\x01\x02\x00\x01\x00\x01",
+            bytes(8),
+            b"hear\0\0\0\0",
+        ):
             self.assertEqual(reason_of(raw), FOREIGN)
+
+    def test_foreign_and_short(self) -> None:
+        """... also by less than a header, at the first byte that no frame has there; the beginning of one waits."""
+        for raw in (b"QUIT\r\n", b"\n", b"\x16", b"HEAT", b"HEL\n"):
+            self.assertEqual(reason_of(raw), FOREIGN, raw)
+        for raw in (b"H", b"HE", b"HELO", b"HEAR\0\0\0"):
+            self.assertEqual(decode_all([raw]), ([], ""))
+        self.assertEqual(decode_all([f.Ping(1, 2).encode(), b"HE", b"\n"]), (typed([f.Ping(1, 2)]), ""))
 
     def test_not_here(self) -> None:
         """Each frame is refused by its header alone, by name and with code 2, where it is not allowed."""

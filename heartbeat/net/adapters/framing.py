@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import NotConnected
+from heartbeat.interfaces import IHeartbeat
 from heartbeat.liveness.states import State
 from heartbeat.net.adapters.outside import WatchedFactory
 from heartbeat.net.adapters.watch import Watch
 from heartbeat.net.heartbeat import Heartbeat
+from heartbeat.net.reasons import told
 from heartbeat.net.wheel import wheel_for
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IProtocolFactory
     from twisted.python.failure import Failure
+    from zope.interface import Interface
 
 __all__ = ["FramingHeartbeat"]
 
@@ -35,7 +38,10 @@ class FramingHeartbeat:
     :param reactor: None: the installed one
     :param seconds: the monotonic clock; None: ``heartbeat.net.clocks`` chooses
 
-    Call :meth:`start` in ``connectionMade`` and :meth:`stop` in ``connectionLost``.
+    Call :meth:`start` in ``connectionMade`` and :meth:`stop` in ``connectionLost``. In between it has the whole face of
+    its handle, so that ``protocol.heartbeat.ping()``, ``.state``, ``.events()`` read as in every other way in;
+    ``leave()`` closes the transport, ``progress()`` raises NotConnected: a framing that is not ours has no words for
+    either. ``IHeartbeat(adapter)`` is the handle itself.
 
     :ivar protocol: the same
     """
@@ -58,6 +64,15 @@ class FramingHeartbeat:
         self._wheel = wheel_for(reactor, seconds)
         self._watch: Watch | None = None
         self._heartbeat: Heartbeat | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        """What the handle has, while there is one. Raises NotConnected before :meth:`start`."""
+        if name in IHeartbeat:
+            return getattr(self.heartbeat, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __conform__(self, interface: type[Interface]) -> Heartbeat | None:
+        return self.heartbeat if interface is IHeartbeat else None
 
     # -- for subclasses
 
@@ -111,11 +126,12 @@ class FramingHeartbeat:
         return self._watch is not None and self._watch.answered(number)
 
     def stop(self, reason: Failure) -> Failure:
-        """The transport is gone; twice is once.
+        """The transport is gone; twice is once. (Over an endpoint of Autobahn's the reason is None: any end will do.)
 
         :returns: the reason for the application: with our cause if the peer is dead or its handshake took too long,
             else ``reason`` as it is
         """
+        reason = told(reason)
         watch = self._watch
         if watch is None:
             return reason

@@ -194,6 +194,13 @@ class DeathTests(FramingCase):
         self.assertLess(self.died(), DETECT + 2 * LATE)
         self.net.run(60.0)
 
+    def test_an_end_without_a_reason(self) -> None:
+        """Autobahn's endpoints give None: a failure that proves nothing, and Twisted's own class for it."""
+        self.net.run(2.0)
+        reason = self.mine.heartbeat.stop(None)
+        self.assertIsInstance(reason.value, ConnectionLost)
+        self.assertEqual((self.handle.state, self.handle.cause), (State.DEAD, "unattributed"))
+
     def test_a_clean_end(self) -> None:
         """To close is how one leaves: no failure, and the reason stays what it was."""
         self.net.run(2.0)

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.spread import pb
 
 from heartbeat.liveness.states import State
-from heartbeat.net.adapters.pb import PBHeartbeat
+from heartbeat.net.adapters.pb import NAME, PBHeartbeat
 from heartbeat.net.reasons import UnresponsiveConnection
 from tests.net.adapters.framed import CONFIG, DETECT, LATE, AdapterCase
 
@@ -62,6 +62,15 @@ class LifeTests(PBCase):
             self.assertIs(one.heartbeat.heartbeat.state, State.ALIVE)
             self.assertGreater(one.heartbeat.heartbeat.peer.tally.acks_in, 15)
         self.assertEqual(self.add(mine), 5)
+
+    def test_an_object_of_that_name(self) -> None:
+        """A peer that has published one, without such a method, answers ``NoSuchMethod``, which is an answer too."""
+        mine, theirs = self.brokers(both=False)
+        theirs.setNameForLocal(NAME, Adder())
+        self.net.run(5.0)
+        self.assertIs(mine.heartbeat.state, State.ALIVE)
+        self.assertGreater(mine.heartbeat.peer.tally.acks_in, 5)
+        self.assertEqual({error.type for error in self.flushLoggedErrors()}, {pb.NoSuchMethod})
 
     def test_any_message_is_life(self) -> None:
         """A call of the peer's is a sign of life."""

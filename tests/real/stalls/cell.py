@@ -12,12 +12,15 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tests.real.stalls.blocking import Stalls, TwistedLoop
 from tests.real.stalls.children import Peers, install
 
-__all__ = ["DETECT", "LIVING", "MARGIN", "OWNERS", "STALL", "STOPPED", "main", "started"]
+if TYPE_CHECKING:
+    from tests.real.stalls.watching import Watch
+
+__all__ = ["DETECT", "LIVING", "MARGIN", "OWNERS", "STALL", "STOPPED", "STOPPED_AT", "main", "measure", "started"]
 
 #: Seconds that the loop stalls, and after which a silent peer is dead.
 STALL: Final = 3.0
@@ -26,6 +29,8 @@ DETECT: Final = 2.0
 MARGIN: Final = 0.1
 LIVING: Final = 40
 STOPPED: Final = 10
+#: Where those come from that are stopped: who has no name is known by its address.
+STOPPED_AT: Final = "127.0.0.2"
 #: Whose application a cell is.
 OWNERS: Final = ("foreign", "ours")
 
@@ -86,15 +91,14 @@ def timeout_mixin(reactor: Any) -> Any:
     return factory
 
 
-def main(name: str, transport: str, kind: str, owner: str = "foreign") -> None:
-    """The process."""
-    reactor = started(name, owner)
-    from tests.real.stalls.watching import Watch, control, listen
+def measure(reactor: Any, watch: Watch, transport: str, kind: str, dialect: str = "heartbeat") -> dict[str, Any]:
+    """Run the reactor: peers of that dialect, one stall, and then ten of them are stopped."""
+    from tests.real.stalls.watching import control, listen
 
     tls = transport == "tls"
-    watch, naive = Watch(reactor), timeout_mixin(reactor)
+    naive = timeout_mixin(reactor)
     ports = [listen(reactor, one, tls=tls) for one in (watch.factory, naive)]
-    result: dict[str, Any] = {"reactor": name, "transport": transport, "stall": kind, "owner": owner}
+    result: dict[str, Any] = {}
 
     def write() -> None:
         watch.ask_all()
@@ -103,8 +107,8 @@ def main(name: str, transport: str, kind: str, owner: str = "foreign") -> None:
     def script() -> None:
         options = ["--tls"] if tls else []
         stalls = Stalls(TwistedLoop(reactor), write)
-        living = Peers("heartbeat", ports[0], LIVING, "--name", "living", *options)
-        stopped = Peers("heartbeat", ports[0], STOPPED, "--name", "stopped", *options)
+        living = Peers(dialect, ports[0], LIVING, "--name", "living", *options)
+        stopped = Peers(dialect, ports[0], STOPPED, "--name", "stopped", "--source", STOPPED_AT, *options)
         echoing = Peers("echo", ports[1], LIVING + STOPPED, *options)
         try:
             time.sleep(2.2)
@@ -120,9 +124,18 @@ def main(name: str, transport: str, kind: str, owner: str = "foreign") -> None:
         finally:
             for one in (living, stopped, echoing):
                 one.kill()
-        print(json.dumps(result), flush=True)
 
     control(reactor, script)
+    return result
+
+
+def main(name: str, transport: str, kind: str, owner: str = "foreign") -> None:
+    """The process."""
+    reactor = started(name, owner)
+    from tests.real.stalls.watching import Watch
+
+    result = {"reactor": name, "transport": transport, "stall": kind, "owner": owner}
+    print(json.dumps(result | measure(reactor, Watch(reactor), transport, kind)), flush=True)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ __all__ = ["REACTORS", "Peers", "install", "missing", "run", "run_all"]
 
 #: Twisted's reactors, as a cell installs them.
 REACTORS: Final = ("epoll", "poll", "select", "asyncio", "uvloop")
-_PEERS: Final = Path(__file__).with_name("peers.py")
 #: Seconds for peers to connect and be greeted, while other cells use the same cores.
 _START: Final = 30.0
 
@@ -128,13 +127,16 @@ def _roots() -> list[str]:
 
 
 class Peers:
-    """One process of ``peers.py``, started and greeted when constructed. Used from a thread beside the loop's."""
+    """One process of :mod:`tests.real.stalls.peers`, started and greeted when constructed.
+
+    Used from a thread beside the loop's.
+    """
 
     def __init__(self, dialect: str, port: int, count: int, *options: str) -> None:
         self._asked = threading.Event()
         self._ready = threading.Event()
         self._report: dict[str, Any] | None = None
-        command = [sys.executable, "-P", str(_PEERS)]
+        command = [sys.executable, "-m", "tests.real.stalls.peers"]
         self._process = subprocess.Popen(
             [*command, "--dialect", dialect, "--port", str(port), "--count", str(count), *options],
             stdin=subprocess.PIPE,

@@ -12,11 +12,11 @@ from typing import Any, Final
 from heartbeat import HeartbeatConfig, HeartbeatListener, Peer
 from heartbeat.liveness.events import Dead, Event, Spared
 from heartbeat.liveness.states import FINAL
-from heartbeat.net import HeartbeatFactory, HeartbeatProtocol
+from heartbeat.net import HeartbeatFactory
 from heartbeat.net.heartbeat import Heartbeat
 from tests.real.stalls.children import Peers
 
-__all__ = ["INTERVAL", "Lag", "Watch", "contact", "control", "listen"]
+__all__ = ["INTERVAL", "Lag", "Watch", "contact", "control", "listen", "remembering"]
 
 #: Seconds between two questions. The peers' HELLO has the same, and a multiplier that gives the detection time.
 INTERVAL: Final = 1.0
@@ -34,14 +34,27 @@ class Watch(HeartbeatListener):
     """
 
     def __init__(self, reactor: Any, multiplier: int = 2) -> None:
-        self.protocols: list[HeartbeatProtocol] = []
+        self.protocols: list[Any] = []
         self.peers: dict[str, Peer] = {}
         self.dead: dict[str, float] = {}
         self.causes: Counter[str] = Counter()
         self.spared = 0
         self.left: list[str] = []
         config = HeartbeatConfig(interval=INTERVAL, multiplier=multiplier)
-        self.factory = _Remembering(config, self, reactor=reactor)
+        self.factory = self.accepting(config, reactor)
+
+    def accepting(self, config: HeartbeatConfig, reactor: Any) -> Any:
+        """The factory that listens; what has the handles is remembered."""
+        return remembering(HeartbeatFactory(config, self, reactor=reactor), self.protocols)
+
+    def handle(self, protocol: Any) -> Heartbeat:
+        """The handle of one of its protocols."""
+        heartbeat: Heartbeat = protocol.heartbeat
+        return heartbeat
+
+    def of(self, name: str) -> str:
+        """How the ids of the peers of that name begin."""
+        return f"{name}-"
 
     def joined(self, peer: Peer) -> None:
         """Remember it."""
@@ -61,8 +74,8 @@ class Watch(HeartbeatListener):
 
     def open(self) -> list[Heartbeat]:
         """The handles of all that are not ended."""
-        drivers = [(one, one.driver) for one in self.factory.built]
-        return [one.heartbeat for one, driver in drivers if driver and driver.session.beats.state not in FINAL]
+        connected = [one for one in self.protocols if one.transport is not None]
+        return [handle for handle in map(self.handle, connected) if handle.state not in FINAL]
 
     def ask_all(self) -> None:
         """Put one question to each peer."""
@@ -71,16 +84,17 @@ class Watch(HeartbeatListener):
 
     def living(self, name: str) -> int:
         """How many peers of that name are still watched."""
-        return sum(one.startswith(f"{name}-") and peer.state not in FINAL for one, peer in self.peers.items())
+        return sum(one.startswith(self.of(name)) and peer.state not in FINAL for one, peer in self.peers.items())
 
     def judge_stopped(self, peers: Peers, name: str, count: int, bound: float) -> dict[str, Any]:
         """Stop these peers and see when each is found. In the control thread, which only sleeps meanwhile."""
         lag = Lag()
         fault = time.monotonic()
         peers.stop()
-        while sum(one.startswith(f"{name}-") for one in self.dead) < count and time.monotonic() < fault + bound + 1.5:
+        begins = self.of(name)
+        while sum(one.startswith(begins) for one in self.dead) < count and time.monotonic() < fault + bound + 1.5:
             lag.sleep(0.01)
-        took = sorted(at - fault for one, at in self.dead.items() if one.startswith(f"{name}-"))
+        took = sorted(at - fault for one, at in self.dead.items() if one.startswith(begins))
         return {
             "found": len(took),
             "late": sum(seconds > bound + lag.seconds for seconds in took),
@@ -90,18 +104,16 @@ class Watch(HeartbeatListener):
         }
 
 
-class _Remembering(HeartbeatFactory):
-    """An acceptor that keeps its protocols."""
+def remembering(factory: Any, protocols: list[Any]) -> Any:
+    """The same factory; what it builds is appended to ``protocols``."""
+    build = factory.buildProtocol
 
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
-        self.built: list[HeartbeatProtocol] = []
+    def built(of: Any) -> Any:
+        protocols.append(build(of))
+        return protocols[-1]
 
-    def buildProtocol(self, addr: Any) -> HeartbeatProtocol:
-        """As always."""
-        protocol = super().buildProtocol(addr)
-        self.built.append(protocol)
-        return protocol
+    factory.buildProtocol = built
+    return factory
 
 
 class Lag:
