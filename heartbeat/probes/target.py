@@ -51,7 +51,7 @@ class Asked(Protocol):
 
 
 class ProbeSpans(Protocol):
-    """Who makes spans of requests: :class:`heartbeat.watch.export.tracing.ProbeTraces`, or anything like it."""
+    """Who makes spans of requests: :class:`heartbeat.watch.export.probetraces.ProbeTraces`, or anything like it."""
 
     def begin(self, peer: Peer, url: str, method: str) -> tuple[Any, str]:
         """A request begins: something to give back at its end, and the traceparent that it carries."""
@@ -208,6 +208,8 @@ class Target:
 
     def _our_fault(self, trouble: Trouble, began: float) -> bool:
         """A timeout that fired because our own loop did not run says nothing."""
+        if self._pulse is None:  # nobody is judged: nothing wakes the wheel, which would notice
+            return False
         now = self._wheel.seconds()
         stalled = now - began - self._wheel.attention.awake(began, now, 0.0)
         return trouble.reason in TIMEOUTS and stalled > self._probe.timeout * OUR_SHARE

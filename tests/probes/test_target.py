@@ -206,6 +206,18 @@ class TargetTests(SynchronousTestCase):
         (failure,) = self.failures.since()
         self.assertEqual((failure.reason, failure.phase), ("tcp_refused", "connect"))
 
+    def test_one_that_was_always_silent(self) -> None:
+        """A target that swallows every question is found dead, too: nobody's stall is to blame for it."""
+        self.probe.takes = 1.0
+        self.start(Outcome(1.0, Trouble("tcp_timeout")))
+        self.run_for(8.0)
+        self.assertEqual(self.state, State.DEAD)
+        (failure,) = self.failures.since()
+        self.assertEqual(failure.reason, "tcp_timeout")
+        lost = self.target.tally.lost
+        self.run_for(5.0)
+        self.assertGreaterEqual(self.target.tally.lost, lost + 2, "and is counted while it is dead")
+
     def test_counted_whatever_becomes_of_it(self) -> None:
         """Each question counts once, as answered or lost: alive, dead, and alive again."""
         totals = Totals()

@@ -8,6 +8,7 @@ round trips cost every beat something here, which is why nobody gets this who di
 from __future__ import annotations
 
 import os
+import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -23,7 +24,7 @@ from heartbeat.liveness.rtt import BOUNDS
 from heartbeat.watch.failures import EXPECTED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from opentelemetry.sdk.metrics.export import MetricsData
     from opentelemetry.sdk.resources import Resource
@@ -38,14 +39,24 @@ INTERVAL_MS: Final = 60_000.0
 FOREVER: Final = float("inf")
 
 
-class _Apart(MetricExporter):
-    """Gives an exporter its batches in a thread of the reactor's pool, one at a time; none waits behind a slow one."""
+def in_thread(work: Callable[[], None]) -> None:
+    """Do this in a daemon's thread: for those of its own pool a reactor would wait at its end, however long."""
+    threading.Thread(target=work, name="heartbeat-metrics", daemon=True).start()
 
-    def __init__(self, exporter: MetricExporter, reactor: Any) -> None:
+
+class _Apart(MetricExporter):
+    """Gives an exporter its batches in another thread, one at a time.
+
+    :param apart: runs something there
+    :ivar busy: it has not taken the last one yet; then give it none
+    """
+
+    def __init__(self, exporter: MetricExporter, apart: Callable[[Callable[[], None]], None]) -> None:
         super().__init__(exporter._preferred_temporality, exporter._preferred_aggregation)
         self._exporter = exporter
-        self._reactor = reactor
-        self._busy = False
+        self._apart = apart
+        self._lock = threading.Lock()
+        self.busy = False
         self._ends = False
         self._last: MetricsData | None = None
 
@@ -53,16 +64,17 @@ class _Apart(MetricExporter):
         """Hand it over; the last one is kept for :meth:`shutdown`."""
         if self._ends:
             self._last = metrics_data
-        elif not self._busy:
-            self._busy = True
-            self._reactor.callInThread(self._export, metrics_data, timeout_millis)
+        else:
+            self.busy = True
+            self._apart(lambda: self._export(metrics_data, timeout_millis))
         return MetricExportResult.SUCCESS
 
     def _export(self, metrics_data: MetricsData, timeout_millis: float) -> None:
         try:
-            self._exporter.export(metrics_data, timeout_millis)
+            with self._lock:
+                self._exporter.export(metrics_data, timeout_millis)
         finally:
-            self._busy = False
+            self.busy = False
 
     def end(self) -> None:
         """The next batch is the last."""
@@ -75,7 +87,8 @@ class _Apart(MetricExporter):
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         """Send the last batch. Blocks."""
         if self._last is not None:
-            self._exporter.export(self._last, timeout_millis)
+            with self._lock:
+                self._exporter.export(self._last, timeout_millis)
         self._exporter.shutdown(timeout_millis, **kwargs)
 
 
@@ -84,13 +97,20 @@ class Push(HeartbeatListener):
 
     :param sources: what is read
     :param exporter: where to; None: OTLP over HTTP
+    :param apart: does what blocks
     """
 
     def __init__(
-        self, resource: Resource, sources: Sources, reactor: Any, exporter: MetricExporter | None = None
+        self,
+        resource: Resource,
+        sources: Sources,
+        reactor: Any,
+        *,
+        exporter: MetricExporter | None = None,
+        apart: Callable[[Callable[[], None]], None] = in_thread,
     ) -> None:
         self._sources = sources
-        self._exporter = _Apart(OTLPMetricExporter() if exporter is None else exporter, reactor)
+        self._exporter = _Apart(OTLPMetricExporter() if exporter is None else exporter, apart)
         self._reader = PeriodicExportingMetricReader(self._exporter, FOREVER)
         rtt = View(instrument_name="heartbeat.rtt", aggregation=ExplicitBucketHistogramAggregation(BOUNDS))
         self._provider = MeterProvider([self._reader], resource, shutdown_on_exit=False, views=[rtt])
@@ -98,7 +118,7 @@ class Push(HeartbeatListener):
         self._rtt = meter.create_histogram("heartbeat.rtt", "s", "Round trips of own PINGs.")
         for make, name, unit, text, observe in self._instruments(meter):
             make(name, [observe], unit, text)
-        self._call = LoopingCall(self._reader.collect)
+        self._call = LoopingCall(self._collect)
         self._call.clock = reactor
 
     def start(self) -> None:
@@ -108,6 +128,10 @@ class Push(HeartbeatListener):
         except ValueError:
             every = 0.0
         self._call.start(every if every > 0.0 else INTERVAL_MS / 1000.0, now=False)
+
+    def _collect(self) -> None:
+        if not self._exporter.busy:  # what has not been collected yet is in the next batch
+            self._reader.collect()
 
     def stop(self) -> None:
         """No more timer; the last numbers are taken now, and sent by :meth:`close`."""

@@ -65,17 +65,6 @@ def points(batch: Any) -> dict[tuple[Any, ...], Any]:
     return found
 
 
-class Threads(Clock):
-    """A reactor whose threads run when they are told to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.waiting: list[Any] = []
-
-    def callInThread(self, call: Any, *arguments: Any) -> None:
-        self.waiting.append(lambda: call(*arguments))
-
-
 @skipUnless(HAVE_SDK, MISSING)
 class PushTests(SynchronousTestCase):
     """The metrics."""
@@ -96,9 +85,12 @@ class PushTests(SynchronousTestCase):
             labels=Labels("s", "r", "c"),
         )
         self.exporter, self.batches = collector()
-        self.threads = Threads()
+        self.clock = Clock()
+        self.waiting: list[Any] = []  # for another thread
         say(self, OTEL_METRIC_EXPORT_INTERVAL="10000")
-        self.push = Push(Resource({"service.name": "s"}), self.sources, self.threads, self.exporter)
+        self.push = Push(
+            Resource({"service.name": "s"}), self.sources, self.clock, exporter=self.exporter, apart=self.waiting.append
+        )
         self.listener = Listeners(self.push, self.sources.registry, self.sources.failures, self.sources.totals)
 
     def test_the_same_numbers(self) -> None:
@@ -109,11 +101,11 @@ class PushTests(SynchronousTestCase):
         Somebody(self.hands, "b", self.listener).join().die("path_dead")
         one.spare("local_stall")
         self.push.start()
-        self.threads.advance(9.9)
-        self.assertEqual(self.threads.waiting, [])
-        self.threads.advance(0.2)
+        self.clock.advance(9.9)
+        self.assertEqual(self.waiting, [])
+        self.clock.advance(0.2)
         self.assertEqual(self.batches, [], "nothing is sent in the reactor thread")
-        self.threads.waiting.pop()()
+        self.waiting.pop()()
         found = points(self.batches[0])
         expected = {
             ("heartbeat.health.check", "s", "r", "c", "ok"): 1,
@@ -134,19 +126,19 @@ class PushTests(SynchronousTestCase):
     def test_a_slow_collector_is_given_one_batch(self) -> None:
         """What it has not taken yet does not pile up; when it is done it gets the next."""
         self.push.start()
-        self.threads.advance(10)
-        self.threads.advance(10)
-        self.assertEqual(len(self.threads.waiting), 1)
-        self.threads.waiting.pop()()
-        self.threads.advance(10)
-        self.assertEqual(len(self.threads.waiting), 1)
+        self.clock.advance(10)
+        self.clock.advance(10)
+        self.assertEqual(len(self.waiting), 1)
+        self.waiting.pop()()
+        self.clock.advance(10)
+        self.assertEqual(len(self.waiting), 1)
         self.push.stop()
 
     def test_the_end(self) -> None:
         """The last numbers are taken in the reactor thread and sent by close(); no timer stays behind."""
         self.push.start()
         self.push.stop()
-        self.assertEqual((self.threads.getDelayedCalls(), self.batches), ([], []))
+        self.assertEqual((self.clock.getDelayedCalls(), self.batches), ([], []))
         self.push.close()
         self.assertIn(("heartbeat.connections",), points(self.batches[0]))
         self.assertEqual(self.batches[1:], ["shut down"])
@@ -155,10 +147,10 @@ class PushTests(SynchronousTestCase):
         """What OTEL_METRIC_EXPORT_INTERVAL says that is no number is a minute."""
         say(self, OTEL_METRIC_EXPORT_INTERVAL="often")
         self.push.start()
-        self.threads.advance(59.9)
-        self.assertEqual(self.threads.waiting, [])
-        self.threads.advance(0.2)
-        self.assertEqual(len(self.threads.waiting), 1)
+        self.clock.advance(59.9)
+        self.assertEqual(self.waiting, [])
+        self.clock.advance(0.2)
+        self.assertEqual(len(self.waiting), 1)
         self.push.stop()
 
 
