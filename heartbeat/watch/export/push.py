@@ -1,7 +1,7 @@
 """The metrics through OpenTelemetry's API: the same numbers as ``/metrics``, pushed instead of scraped. Extra ``otel``.
 
-Counters and gauges are observed when they are sent; like a scrape that happens in the reactor thread, where nothing
-moves meanwhile, and only the sending is done in another. A histogram of OpenTelemetry has to be told each value: so
+Counters and gauges are observed when they are sent; like a scrape that happens in the reactor thread, in slices, and
+only the sending is done in another. A histogram of OpenTelemetry has to be told each value: so
 round trips cost every beat something here, which is why nobody gets this who did not ask.
 """
 
@@ -24,13 +24,14 @@ from heartbeat.liveness.rtt import BOUNDS
 from heartbeat.watch.failures import EXPECTED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from opentelemetry.sdk.metrics.export import MetricsData
     from opentelemetry.sdk.resources import Resource
 
     from heartbeat.liveness.peer import Peer
     from heartbeat.watch.export.sources import Sources
+    from heartbeat.watch.tally import Sums
 
 __all__ = ["Push"]
 
@@ -118,6 +119,10 @@ class Push(HeartbeatListener):
         self._rtt = meter.create_histogram("heartbeat.rtt", "s", "Round trips of own PINGs.")
         for make, name, unit, text, observe in self._instruments(meter):
             make(name, [observe], unit, text)
+        self._reactor = reactor
+        self._walk: Iterator[Sums | None] | None = None  # over the peers, a slice in each turn
+        self._next: Any = None  # the call of its next step
+        self._sums = sources.totals.sums()
         self._call = LoopingCall(self._collect)
         self._call.clock = reactor
 
@@ -130,14 +135,29 @@ class Push(HeartbeatListener):
         self._call.start(every if every > 0.0 else INTERVAL_MS / 1000.0, now=False)
 
     def _collect(self) -> None:
-        if not self._exporter.busy:  # what has not been collected yet is in the next batch
-            self._reader.collect()
+        if not self._exporter.busy and self._walk is None:  # what is not collected now is in the next batch
+            self._walk = self._sources.totals.walk()
+            self._step()
+
+    def _step(self) -> None:
+        assert self._walk is not None
+        self._next = None
+        sums = next(self._walk)
+        if sums is None:
+            self._next = self._reactor.callLater(0, self._step)
+            return
+        self._walk = None
+        self._sums = sums
+        self._reader.collect()
 
     def stop(self) -> None:
         """No more timer; the last numbers are taken now, and sent by :meth:`close`."""
         if self._call.running:
             self._call.stop()
+            if self._next is not None:
+                self._next.cancel()
             self._exporter.end()
+            self._sums = self._sources.totals.sums()
             self._reader.collect()
 
     def close(self) -> None:
@@ -174,7 +194,7 @@ class Push(HeartbeatListener):
         yield gauge, "heartbeat.loss", "1", "Mean ratio of own PINGs lost in 60 s.", lambda _: self._mean("loss")
 
     def _checks(self, _: object) -> Iterable[Observation]:
-        sums = self._sources.totals.sums()
+        sums = self._sums
         labels = self._sources.labels._asdict()
         for status, number in (("ok", sums.on_time), ("late", sums.late), ("lost", sums.lost)):
             yield Observation(number, {**labels, "status": status})
@@ -185,12 +205,12 @@ class Push(HeartbeatListener):
             yield Observation(counts.get((reason, phase), 0), {"error.type": reason, "heartbeat.phase": phase})
 
     def _beats(self, _: object) -> Iterable[Observation]:
-        sums = self._sources.totals.sums()
+        sums = self._sums
         yield Observation(sums.pings_in, {"direction": "in"})
         yield Observation(sums.pings_out, {"direction": "out"})
 
     def _spared(self, _: object) -> Iterable[Observation]:
-        for reason, number in self._sources.totals.sums().spared.items():
+        for reason, number in self._sums.spared.items():
             yield Observation(number, {"reason": reason})
 
     def _peers(self, _: object) -> Iterable[Observation]:
@@ -198,5 +218,5 @@ class Push(HeartbeatListener):
             yield Observation(number, {"state": state.value})
 
     def _mean(self, name: str) -> Iterable[Observation]:
-        value = getattr(self._sources.totals.sums(), name)
+        value = getattr(self._sums, name)
         return [] if value is None else [Observation(value)]

@@ -159,7 +159,7 @@ class Traces(HeartbeatListener):
         """How many beats until the next one that is traced: each is with the same chance, and none is asked."""
         if self._beats >= 1.0:
             return 1
-        return 1 + int(math.log(1.0 - self._draw()) / math.log(1.0 - self._beats))
+        return 1 + int(math.log1p(-self._draw()) / math.log1p(-self._beats))
 
     def _failed(self, name: str, peer: Peer, reason: str, when: tuple[float, float], more: Mapping[str, Any]) -> None:
         since, at = when

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from functools import partialmethod
 from importlib.util import find_spec
 from typing import Any
 from unittest import mock, skipUnless
@@ -15,6 +16,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from heartbeat.liveness.counters import Counters
+from heartbeat.watch import tally
 from heartbeat.watch.export.sources import Labels, Sources
 from heartbeat.watch.failures import Failures
 from heartbeat.watch.listeners import Listeners
@@ -133,6 +135,23 @@ class PushTests(SynchronousTestCase):
         self.clock.advance(10)
         self.assertEqual(len(self.waiting), 1)
         self.push.stop()
+
+    def test_many_peers(self) -> None:
+        """They are added up in slices, one per turn; told to stop in between, nothing is left of it."""
+        self.patch(tally.Totals, "walk", partialmethod(tally.Totals.walk, size=2))
+        for number in range(5):
+            Somebody(self.hands, f"p{number}", self.listener).join().answer(0.1)
+        self.push.start()
+        self.push._collect()
+        self.assertEqual(self.waiting, [], "the first of three slices")
+        self.clock.pump([0, 0])
+        self.waiting.pop()()
+        self.assertEqual(points(self.batches[0])["heartbeat.health.check", "s", "r", "c", "ok"], 5)
+        self.push._collect()
+        self.push.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.push.close()
+        self.assertEqual(points(self.batches[1])["heartbeat.health.check", "s", "r", "c", "ok"], 5)
 
     def test_the_end(self) -> None:
         """The last numbers are taken in the reactor thread and sent by close(); no timer stays behind."""

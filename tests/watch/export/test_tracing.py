@@ -224,6 +224,13 @@ class BeatTests(TraceCase):
             self.assertIsNone(span.parent)
             self.assertEqual(span.links[0].context.span_id, handshake.context.span_id)
 
+    def test_the_smallest_part(self) -> None:
+        """However small the part is, it is a number of beats."""
+        from heartbeat.watch.export.tracing import Traces
+
+        traces = Traces(span_kit()[0], self.hands, connector=True, beats=1e-18, draw=lambda: 0.5)
+        self.assertGreater(traces._skip, 10**17)
+
     def test_nobody_asks_for_beats(self) -> None:
         """Without a ratio there is no such method, so that no beat makes an event."""
         from heartbeat.watch.export.tracing import Traces
