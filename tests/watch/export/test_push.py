@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from functools import partialmethod
 from importlib.util import find_spec
 from typing import Any
 from unittest import mock, skipUnless
@@ -16,7 +15,6 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from heartbeat.liveness.counters import Counters
-from heartbeat.watch import tally
 from heartbeat.watch.export.sources import Labels, Sources
 from heartbeat.watch.failures import Failures
 from heartbeat.watch.listeners import Listeners
@@ -138,7 +136,8 @@ class PushTests(SynchronousTestCase):
 
     def test_many_peers(self) -> None:
         """They are added up in slices, one per turn; told to stop in between, nothing is left of it."""
-        self.patch(tally.Totals, "walk", partialmethod(tally.Totals.walk, size=2))
+        walk = self.sources.totals.walk
+        self.patch(self.sources.totals, "walk", lambda size=2: walk(size))
         for number in range(5):
             Somebody(self.hands, f"p{number}", self.listener).join().answer(0.1)
         self.push.start()
