@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
@@ -82,6 +83,31 @@ class OptionTests(SynchronousTestCase):
             ("--traces", "yes"),
         ):
             self.assertIn(name, self.refused("--url", URL, name, value))
+
+
+class TrustTests(SynchronousTestCase):
+    """``--tls-ca``."""
+
+    def made(self, path: str) -> Probe:
+        """A prober that trusts what is in the file."""
+        settings = parsed("--url", URL, "--tls-ca", path, "--web", "none", "--traces", "none")
+        return Probe(reactor, settings, read=lambda: settings, levels=LogLevels(LogLevel.info))
+
+    def test_what_cannot_be_read(self) -> None:
+        """A file that is not there, or holds no certificate, is named with its option."""
+        empty = self.mktemp()
+        Path(empty).write_text("nothing\n")
+        for path, words in (("/nonexistent.pem", "No such file"), (empty, "holds no certificate")):
+            error = self.assertRaises(OSError, self.made, path)
+            self.assertEqual((error.filename, words in str(error.strerror)), (f"--tls-ca {path}", True))
+
+    def test_some(self) -> None:
+        """One or more certificates."""
+        import trustme
+
+        path = self.mktemp()
+        Path(path).write_bytes(trustme.CA().cert_pem.bytes() + trustme.CA().cert_pem.bytes())
+        self.assertEqual(len(self.made(path).targets.targets), 1)
 
 
 class Health(Resource):

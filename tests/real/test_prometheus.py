@@ -7,7 +7,9 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 import urllib.request
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from unittest import skipUnless
@@ -83,6 +85,12 @@ class Prometheus:
         data = self.get(f"/api/v1/query?query={quote(query)}")
         return float(data["result"][0]["value"][1]) if data is not None and data["result"] else None
 
+    def traces(self, query: str) -> set[str]:
+        """The trace ids in the exemplars of a series within the last minute."""
+        now = time.time()
+        data = self.get(f"/api/v1/query_exemplars?query={quote(query)}&start={now - 60}&end={now}")
+        return {one["labels"]["trace_id"] for series in data or [] for one in series["exemplars"]}
+
     def firing(self, alert: str) -> bool:
         """Whether this alert fires."""
         data = self.get("/api/v1/alerts")
@@ -102,7 +110,8 @@ class PrometheusTests(SynchronousTestCase):
         self.addCleanup(server.kill)
         prometheus = Prometheus(server.web)
         self.addCleanup(prometheus.close)
-        agent = Agent(server.port, "--id", "watched", "--ping-interval", "0.3")
+        nowhere = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}  # its HELLO names a trace all the same
+        agent = Agent(server.port, "--id", "watched", "--ping-interval", "0.3", variables=nowhere)
         self.addCleanup(agent.kill)
         alive = 'heartbeat_peers{state="alive"}'
         poll(lambda: prometheus.value(alive) == 1.0, 20.0, "the agent, scraped", 0.1)
@@ -113,7 +122,14 @@ class PrometheusTests(SynchronousTestCase):
         agent.kill()
         poll(lambda: prometheus.firing("HeartbeatPeerDead"), 15.0, "the alert", 0.1)
         self.assertEqual(prometheus.value("sum(heartbeat_failures_total)"), 1.0)
+        traced = server.failure("watched")["trace_id"]
+        if find_spec("opentelemetry") is not None:
+            self.assertIsNotNone(traced)
+            poll(lambda: traced in prometheus.traces("heartbeat_failures_total"), 5.0, "the exemplar", 0.1)
         again = Agent(server.port, "--id", "watched", "--ping-interval", "0.3")
         self.addCleanup(again.kill)
         poll(lambda: not prometheus.firing("HeartbeatPeerDead"), 15.0, "the end of the alert", 0.1)
         self.assertEqual(server.complaints(), [])
+        text = server.get("/metrics")[1]
+        lint = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+        self.assertEqual((lint.returncode, lint.stdout + lint.stderr), (0, ""))
