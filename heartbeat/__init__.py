@@ -22,6 +22,7 @@ from heartbeat.errors import (
     TermsRefused,
 )
 from heartbeat.interfaces import HeartbeatListener, IHeartbeatListener, IStateSource
+from heartbeat.keys import SharedKey
 from heartbeat.liveness.attention import Attention
 from heartbeat.liveness.beats import Beats
 from heartbeat.liveness.events import (
@@ -44,6 +45,7 @@ from heartbeat.liveness.need import Need
 from heartbeat.liveness.peer import Peer
 from heartbeat.liveness.report import Report
 from heartbeat.liveness.states import State
+from heartbeat.session.keyed import KeyedSession
 from heartbeat.session.parting import Parting
 from heartbeat.session.session import Session
 
@@ -70,6 +72,7 @@ __all__ = [
     "IStateSource",
     "IncompleteRead",
     "KernelOptions",
+    "KeyedSession",
     "Left",
     "Liveness",
     "MissingExtra",
@@ -85,6 +88,7 @@ __all__ = [
     "Report",
     "RoundTrip",
     "Session",
+    "SharedKey",
     "Spared",
     "State",
     "Stuck",

@@ -10,11 +10,14 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from heartbeat.errors import ConfigError
+from heartbeat.keys import Keys, SharedKey
 
-__all__ = ["DETECTORS", "HeartbeatConfig", "KernelOptions"]
+__all__ = ["AUTH", "DETECTORS", "HeartbeatConfig", "KernelOptions"]
 
 #: The names that ``detector`` takes; :mod:`heartbeat.liveness.detectors` says what they do.
 DETECTORS: Final = ("fixed", "phi", "2w")
+#: What ``auth`` takes: what a connector must have proved before an acceptor lets it in.
+AUTH: Final = ("none", "key", "mtls", "key+mtls")
 
 # The ranges of wire.md §4, in seconds: what does not fit into a HELLO is refused here, not on the wire.
 _INTERVAL: Final = (0.001, 3600.0)
@@ -107,8 +110,12 @@ class HeartbeatConfig:
     :ivar max_detection: the longest detection time that this end agrees to
     :ivar services: names that this peer offers, announced by SYNC and STATE
     :ivar meta: free text by name, announced by STATE
-    :ivar keys: shared keys (none yet: reserved for the proof of ``wire.md`` §5)
-    :ivar bare: ``accept`` or ``refuse`` connectors whose first frame is PING
+    :ivar keys: shared keys (``wire.md`` §5), read as :class:`~heartbeat.keys.Keys`. A connector's, the preferred one
+        first: it opens no gate without one. An acceptor's, for membership, or a mapping from ids and ``*`` to theirs
+    :ivar auth: what an acceptor wants proved: ``none``, ``key``, ``mtls`` (a verified client certificate with the id
+        among its names) or ``key+mtls``; None: ``key`` if it has keys. Whatever it says, an id that has a key of its
+        own is never given without it
+    :ivar bare: ``accept`` or ``refuse`` connectors whose first frame is PING; who wants a key refuses them anyway
     :ivar max_data: DATA bytes that we hold for an application that is not reading: the other end's first credit
     :ivar kernel: options for the kernel
     :raises ConfigError: names the field and the value
@@ -127,7 +134,8 @@ class HeartbeatConfig:
     max_detection: float = 300.0
     services: tuple[str, ...] = ()
     meta: Mapping[str, str] = field(default_factory=dict, hash=False)
-    keys: tuple[Any, ...] = field(default=(), repr=False)
+    keys: Sequence[SharedKey] | Mapping[str, SharedKey | Sequence[SharedKey]] = field(default=(), repr=False)
+    auth: Literal["none", "key", "mtls", "key+mtls"] | None = None
     bare: Literal["accept", "refuse"] = "accept"
     max_data: int = 1024 * 1024
     kernel: KernelOptions = field(default_factory=KernelOptions)
@@ -151,11 +159,27 @@ class HeartbeatConfig:
             check_id("id", self.id)
         if self.instance is not None:
             check_instance("instance", self.instance)
-        check_no_keys("keys", self.keys)
+        object.__setattr__(self, "keys", Keys(self.keys))
+        check_auth("auth", self.auth, bool(self.keys))
         check_kernel("kernel", self.kernel)
         object.__setattr__(self, "services", check_services("services", self.services))
         object.__setattr__(self, "meta", check_meta("meta", self.meta))
         check_state("services", self.services, self.meta)
+
+    @property
+    def ring(self) -> Keys:
+        """The :attr:`keys` as they are used."""
+        return Keys(self.keys)  # it is one already
+
+    @property
+    def wants_key(self) -> bool:
+        """An acceptor opens no gate without a shared key."""
+        return bool(self.keys) if self.auth is None else "key" in self.auth
+
+    @property
+    def wants_certificate(self) -> bool:
+        """An acceptor opens no gate without a verified client certificate."""
+        return self.auth is not None and "mtls" in self.auth
 
     @property
     def detect(self) -> float:
@@ -201,10 +225,13 @@ def check_instance(name: str, value: Any) -> None:
         raise ConfigError(name, f"must be 1-64 printable ASCII characters, not {_shown(value)}")
 
 
-def check_no_keys(name: str, value: Any) -> None:
-    """Refuse shared keys, and show none of them. Raises ConfigError."""
-    if value != ():
-        raise ConfigError(name, "must be (): shared keys are not supported by this version")
+def check_auth(name: str, value: Any, keys: bool) -> None:
+    """Refuse what is no way to prove anything, or cannot be done without keys. Raises ConfigError."""
+    if value is None:
+        return
+    check_choice(name, value, AUTH)
+    if "key" in value and not keys:
+        raise ConfigError(name, f"{value!r} needs keys")
 
 
 def check_user_timeout(name: str, value: Any) -> None:

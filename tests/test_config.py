@@ -14,7 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from heartbeat.config import DETECTORS, HeartbeatConfig, KernelOptions
 from heartbeat.errors import ConfigError
+from heartbeat.keys import SharedKey
 
+KEY, OTHER = SharedKey(b"k" * 32), SharedKey(b"o" * 32)
 HUGE = 10**5000  # more digits than Python is willing to print
 NO_NUMBERS: tuple[object, ...] = (
     None,
@@ -61,6 +63,7 @@ WRONG: dict[str, tuple[object, ...]] = {
     ),
     "meta": (None, 5, "a=b", [("a", "b")], {5: "x"}, {"": "x"}, {"a\x00": "x"}, {"ä" * 33: "x"}, {"\ud800": "x"}),
     "keys": (None, 5, "secret", ("secret",), [b"secret"], {"gateway": b"secret"}),
+    "auth": (True, 5, "", "keys", "mtls+key", "key", "key+mtls"),
     "bare": (None, True, "", "yes", "Accept", ["accept"]),
     "max_data": (*NO_NUMBERS, 16_383, 2**30 + 1, 65_536.0, HUGE),
     "kernel": (None, True, {}, "nodelay", KernelOptions),
@@ -89,7 +92,8 @@ RIGHT: dict[str, tuple[object, ...]] = {
     "max_detection": (15, 3600.0),
     "services": ((), ["auth"], {"auth": 1}, ("x" * 255,), ("ä" * 127,)),
     "meta": ({}, {"a": ""}, {"x" * 64: "y" * 1024}),
-    "keys": ((),),
+    "keys": ((), (KEY,), (KEY, OTHER)),
+    "auth": (None, "none", "mtls"),
     "bare": ("accept", "refuse"),
     "max_data": (16_384, 2**30),
     "kernel": (
@@ -118,7 +122,7 @@ class DefaultsTests(SynchronousTestCase):
         published: dict[str, Any] = {
             "id": None, "instance": None, "interval": 5.0, "multiplier": 3, "min_interval": 0.1, "sync_interval": 5.0,
             "adaptive": True, "detector": "fixed", "handshake_timeout": 10.0, "services": (), "meta": {}, "keys": (),
-            "bare": "accept", "max_data": 1024 * 1024, "kernel": KernelOptions(),
+            "auth": None, "bare": "accept", "max_data": 1024 * 1024, "kernel": KernelOptions(),
         }  # fmt: skip
         self.assertEqual({name: getattr(config, name) for name in published}, published)
         self.assertEqual(config.detect, 15.0)
@@ -298,3 +302,18 @@ class ValueTests(SynchronousTestCase):
     def test_keys_are_never_shown(self) -> None:
         """Not even that there are none."""
         self.assertNotIn("keys", repr(HeartbeatConfig()))
+        self.assertNotIn(KEY.kid, repr(HeartbeatConfig(keys=[KEY])))
+
+    def test_what_is_wanted(self) -> None:
+        """An acceptor with keys wants one, unless it is told otherwise; a certificate only if it is told so."""
+        for said, wants in (
+            ({}, (False, False)),
+            ({"keys": [KEY]}, (True, False)),
+            ({"keys": [KEY], "auth": "none"}, (False, False)),
+            ({"keys": [KEY], "auth": "key"}, (True, False)),
+            ({"keys": [KEY], "auth": "mtls"}, (False, True)),
+            ({"keys": [KEY], "auth": "key+mtls"}, (True, True)),
+            ({"auth": "mtls"}, (False, True)),
+        ):
+            config = HeartbeatConfig(**said)  # type: ignore[arg-type]  # of a table
+            self.assertEqual((config.wants_key, config.wants_certificate), wants)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
@@ -14,6 +14,7 @@ from heartbeat.apps.endpoints import server_address
 from heartbeat.apps.exits import leave, status_of, stop_reactor, why
 from heartbeat.apps.host import HostState
 from heartbeat.apps.kerneloptions import FIELDS, Probes, UserTimeout, kernel_options, kernel_settings
+from heartbeat.apps.keyoptions import SHARED_KEY, agent_keys
 from heartbeat.apps.kinds import Flag, Many, Names, OneOf, Pairs, Seconds, Text, peer_id
 from heartbeat.apps.logs import LOG_LEVELS, LogLevels, take_over
 from heartbeat.apps.machine import host_name, steady
@@ -27,6 +28,7 @@ from heartbeat.apps.telemetry import Telemetry
 from heartbeat.apps.traceoptions import trace_settings
 from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import ConfigError
+from heartbeat.keys import Keys
 from heartbeat.net import HeartbeatClientService
 from heartbeat.watch.listeners import Listeners
 
@@ -42,6 +44,7 @@ class AgentSettings:
     services: tuple[str, ...]
     meta: Mapping[str, str]
     progress_file: str | None
+    shared_key: Keys
     ping_interval: float
     adaptive: bool
     keepalive: Probes
@@ -62,6 +65,7 @@ class AgentSettings:
             adaptive=self.adaptive,
             services=self.services,
             meta=self.meta,
+            keys=self.shared_key,
             kernel=kernel_options(self.keepalive, self.user_timeout, self.rto_max),
         )
 
@@ -93,6 +97,7 @@ TABLE: Final = (
         when=When.AT_ONCE,
         doc="A file whose first word counts work done, and whose second, if any, what is queued",
     ),
+    SHARED_KEY,
     Setting(name="ping-interval", kind=Seconds(0.001, 100), default=0.5, doc="Between two PINGs"),
     Setting(name="adaptive", kind=Flag(negative=True), default=True, doc="Ping faster while answers are being lost"),
     *kernel_settings(When.RESTART),
@@ -125,7 +130,7 @@ class Options(SettingOptions):
 
 def agent_settings(gathered: Gathered) -> AgentSettings:
     """The settings, if they fit together. Raises ConfigError that names the option or the key."""
-    values: dict[str, Any] = dict(gathered.values)
+    values: dict[str, Any] = {**gathered.values, **agent_keys(gathered)}
     settings = AgentSettings(**values)
     if not settings.connect:
         raise ConfigError("--connect", "at least one server is needed: HOST:PORT")
@@ -172,7 +177,6 @@ class Agent(MultiService):
         self.peer_log = PeerLog(reactor)
         self.state = HostState()
         self.state.report()  # what cannot be measured here is found out now, not at the first SYNC
-        self.apply(settings)
         self.client = Client(
             settings.connect,
             settings.heartbeat,
@@ -181,6 +185,7 @@ class Agent(MultiService):
             state=self.state,
             given_up=lambda: stop_reactor(reactor, f"{Options.command}: superseded: is {settings.id!r} used twice?"),
         )
+        self.apply(settings)
         connectors = self.client.connectors
         about = {"service.name": Options.command, "service.instance.id": settings.id}
         telemetry = Telemetry(reactor, about, traces=settings.traces)
@@ -191,11 +196,14 @@ class Agent(MultiService):
             part.setServiceParent(self)  # type: ignore[no-untyped-call]  # Twisted's
 
     def apply(self, settings: AgentSettings) -> None:
-        """Put into effect what may change in a running agent: what it tells of its host."""
+        """Put into effect what may change in a running agent: what it tells of its host, and the keys of its next
+        connection."""
         path = settings.progress_file
         progress = self.state.progress
         if path is None or progress is None or progress.path != path:
             progress = None if path is None else ProgressFile(path)
+        connectors = self.client.connectors
+        connectors.config = replace(connectors.config, keys=settings.shared_key)
         self.state.renew(settings.services, settings.meta, progress)
         self._levels.use(settings.log_level)
 

@@ -18,6 +18,7 @@ from heartbeat.apps.configfile import ConfigFile, read_config
 from heartbeat.apps.exits import FAILED, USAGE, leave, why
 from heartbeat.apps.kinds import Flag, Kind, Many, Pairs, Text
 from heartbeat.errors import ConfigError
+from heartbeat.keys import KeyFileError
 
 __all__ = ["CONFIG", "Gathered", "Setting", "SettingOptions", "When", "gather"]
 
@@ -191,6 +192,10 @@ class SettingOptions(Options):
             try:
                 super().parseOptions(options)  # type: ignore[no-untyped-call]  # usage has no types
                 self.accept(self.gathered())
+            except KeyFileError as error:
+                if self.parent is not None:
+                    leave(FAILED, f"{self.command}: {error}")
+                raise UsageError(str(error)) from None
             except ConfigError as error:
                 raise UsageError(str(error)) from None
         except UsageError as error:

@@ -34,6 +34,7 @@ class TcpInfo:
     :ivar pmtu: the largest packet that the way out takes, bytes
     :ivar min_rtt: the shortest round trip of the last minutes, seconds; what one without delayed ACKs takes
     :ivar ato: by how much our kernel delays an acknowledgement, seconds
+    :ivar delivered: segments that the peer's kernel has, also those behind one that was lost (RFC 2018)
     """
 
     state: int
@@ -57,6 +58,7 @@ class TcpInfo:
     pmtu: int | None = None
     min_rtt: float | None = None
     ato: float | None = None
+    delivered: int | None = None
 
     @classmethod
     def parse(cls, raw: bytes) -> TcpInfo | None:
@@ -96,6 +98,7 @@ class TcpInfo:
             pmtu=u32(60),
             min_rtt=seconds(148, _US),
             ato=seconds(12, _US),
+            delivered=u32(192),
         )
 
 

@@ -14,7 +14,7 @@ from heartbeat.liveness.states import State
 if TYPE_CHECKING:
     from heartbeat.liveness.evidence import Evidence
 
-__all__ = ["Layer", "Layers", "layers"]
+__all__ = ["HOST_ONLY_KNOWN", "NOTHING_KNOWN", "Layer", "Layers", "layers"]
 
 #: What is known of one layer. Nothing is guessed: what is not proved is ``unknown``.
 Layer = Literal["alive", "dead", "unknown"]
@@ -42,6 +42,8 @@ ANSWERS: Final = Layers("alive", "alive")
 WORKS: Final = Layers("alive", "alive", "alive")
 STANDS_STILL: Final = Layers("alive", "alive", "dead")
 HOST_ONLY: Final = Layers("alive", "dead")
+#: Of a peer that is only observed: its kernel answers, and nobody asks its loop.
+HOST_ONLY_KNOWN: Final = Layers("alive")
 
 # Of the dead. What is not here says nothing about any layer: a path that is dead hides all of them.
 _BY_CAUSE: Final[dict[str, Layers]] = {

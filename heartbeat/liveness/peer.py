@@ -47,7 +47,7 @@ class Peer:
     :ivar node: the server that it is connected to
     :ivar address: ``host:port`` as the transport tells it
     :ivar transport: ``tcp``, ``tls``, ``unix`` ...
-    :ivar identity: the name that it proved, None if it proved none
+    :ivar identity: what it has proved: its id, ``*`` for a member (a shared key that is nobody's own), None for nothing
     :ivar instance: of its process, new at every start; None if it did not say
     :ivar bare: it sent no HELLO
     :ivar moving: its last load and uptime, packed by :data:`.report.MOVING`; a usual SYNC writes it directly

@@ -84,6 +84,14 @@ def cannot_say(case: Case) -> bool:
     return not case.asked or case.tcp is None or case.tcp.unacked is None
 
 
+def kept_alive_in_vain(case: Case) -> bool:
+    """Nothing waits to be sent, so what was probed and not answered is the path: keepalives of the kernel."""
+    tcp = case.tcp
+    if tcp is None or tcp.notsent != 0 or (case.last is not None and case.last.waiting):
+        return False
+    return tcp.probes >= UNANSWERED and (not tcp.unacked or tcp.retransmits == 0)
+
+
 def acknowledged(case: Case) -> bool:
     """The peer's kernel has all that we wrote, and nothing waits anywhere."""
     tcp = case.tcp
@@ -186,6 +194,7 @@ def always(case: Case) -> bool:
 #: A peer that went silent. The numbers are those of ``facts.md`` K3; ``b`` and ``c`` are further proofs of the same.
 SILENCES: Final[tuple[Row, ...]] = (
     Row("21", cannot_say, "unattributed", "silent"),
+    Row("12", kept_alive_in_vain, "path_dead", "keepalive"),
     Row("13", acknowledged, "peer_stalled", "acknowledged"),
     Row("14", window_closed, "peer_not_reading", "window"),
     Row("13b", acknowledged_since, "peer_stalled", "acknowledged"),
@@ -263,6 +272,12 @@ def given_up(case: Case) -> bool:
     return tcp is not None and (tcp.retransmits >= UNANSWERED or (tcp.probes >= UNANSWERED and not tcp.notsent))
 
 
+def probe_reset(case: Case) -> bool:
+    """A RST in answer to a keepalive: whoever sent it knows nothing (any more) of this connection."""
+    tcp = _given_up(case)
+    return case.how == "reset" and tcp is not None and tcp.probes > 0 and not tcp.notsent
+
+
 def provoked(case: Case) -> bool:
     """A RST that came about a round trip after something of ours: after data that is still unanswered, or after the
     (delayed) acknowledgement of what had come in last."""
@@ -296,6 +311,7 @@ ENDINGS: Final[tuple[Row, ...]] = (
     Row("8d", given_up_unheard, "path_dead", "one_way"),
     Row("8e", given_up, "path_dead", "silent"),
     Row("7", provoked, "middlebox_reset", "provoked"),
+    Row("7b", probe_reset, "middlebox_reset", "provoked"),
     Row("6", reset, "peer_reset", "unprovoked"),
     Row("-", always, "unattributed", "error"),
 )

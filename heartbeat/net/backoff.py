@@ -11,7 +11,7 @@ from heartbeat.session.byes import BYE_CAUSES, BYE_DETAILS, after_ms
 if TYPE_CHECKING:
     from heartbeat.wire.frames import Bye
 
-__all__ = ["CALM_DOWN", "reconnect_after"]
+__all__ = ["CALM_DOWN", "SUPERSEDED", "reconnect_after"]
 
 # Full jitter (the whole delay is random) spreads a herd; a first try within a second, the cap at half a minute.
 BASE: Final = 0.5

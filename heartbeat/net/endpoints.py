@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from twisted.internet.abstract import isIPv6Address
 from twisted.internet.defer import CancelledError, Deferred
@@ -26,7 +26,7 @@ from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import ConfigError
 from heartbeat.interfaces import IStateSource
 from heartbeat.net.gate import Connectors
-from heartbeat.net.wrapper import WrappedProtocol, WrappingFactory, heartbeat_factory
+from heartbeat.net.wrapper import WrappedProtocol, WrappingFactory, check_mode, heartbeat_factory
 from heartbeat.wire.frames import without_controls
 
 __all__ = ["client_endpoint", "heartbeat_client", "heartbeat_server"]
@@ -145,6 +145,7 @@ def heartbeat_server(
     node: str = "",
     max_connections: int | None = None,
     max_per_address: int | None = None,
+    mode: Literal["frame", "accept"] = "frame",
 ) -> IStreamServerEndpoint:
     """An endpoint whose connections run under a heartbeat, with any protocol inside. Next: ``listen(factory)``.
 
@@ -162,8 +163,10 @@ def heartbeat_server(
             node=node,
             max_connections=max_connections,
             max_per_address=max_per_address,
+            mode=mode,
         )
 
+    check_mode(mode, config)
     return WrappingServerEndpoint(endpoint, wrap)
 
 

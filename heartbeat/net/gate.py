@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from heartbeat.errors import HeartbeatError, NotConnected
 from heartbeat.liveness.states import State
+from heartbeat.net.backoff import SUPERSEDED
 from heartbeat.net.protocol import HeartbeatFactory, HeartbeatProtocol
 from heartbeat.session.past import explained, remembered
 
@@ -165,7 +166,7 @@ class GatedEndpoint:
             except Exception as error:  # whatever stands in the way of one server, the next may do
                 if not wanted():
                     raise CancelledError from error
-                self.byes.append(self._connectors.farewell)
+                self.byes.append(self._refusal())
                 log.debug("{server}: {error}", server=self._endpoints[index], error=str(error))
                 failed = error
                 continue
@@ -190,6 +191,12 @@ class GatedEndpoint:
             inner.heartbeat.abort()
             raise
         return inner
+
+    def _refusal(self) -> Bye | None:
+        """The BYE that came before the gate. With a key it is the one frame that is not proved; the only code that
+        would keep us away for good is not believed there: anybody on the path can have written it."""
+        bye, keys = self._connectors.farewell, self._connectors.config.keys
+        return None if keys and bye is not None and bye.code == SUPERSEDED else bye
 
     def lost(self) -> None:
         """The connection was lost after it had been open."""

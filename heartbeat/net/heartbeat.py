@@ -47,6 +47,16 @@ class Heartbeat:
         subject.follow(self._follow)
 
     @property
+    def subject(self) -> Subject:
+        """What it speaks for."""
+        return self._subject
+
+    @property
+    def now(self) -> float:
+        """The clock of :attr:`since`, monotonic seconds."""
+        return self._subject.seconds()
+
+    @property
     def state(self) -> State:
         """What is known of the peer."""
         return self.peer.state

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.interfaces import (
@@ -21,7 +21,13 @@ from zope.interface import implementer
 
 from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import ConfigError
+from heartbeat.keys import KeyFileError, Keys, read_keys
 from heartbeat.net.endpoints import heartbeat_client, heartbeat_server
+from heartbeat.net.limits import ObserveLimits
+from heartbeat.net.observe import ObservingClientEndpoint, ObservingServerEndpoint
+from heartbeat.net.observed import Observer
+from heartbeat.net.shadow import ShadowObserver
+from heartbeat.net.wheel import wheel_for
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorCore
@@ -61,12 +67,16 @@ FIELDS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "beatMaxData": ("max_data", _whole),
     "beatHandshake": ("handshake_timeout", _seconds),
 }
-MODES: Final = ("frame", "accept", "observe", "shadow")
-#: Keys of the other modes, and what this version lacks.
-NOT_YET: Final = {
-    "beatIdle": "belongs to beatMode=observe, and this version has only beatMode=frame",
-    "beatKey": "shared keys are not supported by this version",
+#: Those in which not a byte is ours, and what they take: the parameter, and how its value is read.
+WATCHING: Final = ("observe", "shadow")
+WATCH_FIELDS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
+    "beatDetect": ("detect", _seconds),
+    "beatIdle": ("idle", _seconds),
+    "beatHandshake": ("handshake_timeout", _seconds),
 }
+MODES: Final = ("frame", "accept", *WATCHING)
+#: What else there is.
+OTHERS: Final = ("beatDetect", "beatIdle", "beatKey", "beatMode")
 
 
 @implementer(IPlugin, IStreamServerEndpointStringParser, IStreamClientEndpointStringParserWithReactor)
@@ -80,16 +90,31 @@ class HeartbeatParser:
 
         :raises ConfigError: (a ValueError) names the key and the value
         """
-        inner, config = _parse(args, kwargs)
-        return heartbeat_server(serverFromString(reactor, inner), config, reactor=reactor)
+        inner, ours = _parse(args, kwargs)
+        mode = _mode(ours)
+        if mode in WATCHING:
+            watched_by = _observer(mode, ours, reactor)
+            return ObservingServerEndpoint(serverFromString(reactor, inner), watched_by)
+        if mode == "accept" and "beatKey" in ours:
+            raise ConfigError("beatKey", "proves nothing with beatMode=accept, which lets in who is not framed, too")
+        kind: Literal["frame", "accept"] = "accept" if mode == "accept" else "frame"
+        return heartbeat_server(
+            serverFromString(reactor, inner), configured(ours, acceptor=True), reactor=reactor, mode=kind
+        )
 
     def parseStreamClient(self, reactor: IReactorCore, *args: object, **kwargs: object) -> IStreamClientEndpoint:
         """The inner endpoint under a heartbeat; ``connect`` gives the caller's own protocol.
 
         :raises ConfigError: (a ValueError) names the key and the value
         """
-        inner, config = _parse(args, kwargs)
-        return heartbeat_client(clientFromString(reactor, inner), config, reactor=reactor)
+        inner, ours = _parse(args, kwargs)
+        mode = _mode(ours)
+        if mode in WATCHING:
+            watched_by = _observer(mode, ours, reactor)
+            return ObservingClientEndpoint(clientFromString(reactor, inner), watched_by)
+        if mode == "accept":
+            raise ConfigError("beatMode", "'accept' is for servers: a client is framed or it is not")
+        return heartbeat_client(clientFromString(reactor, inner), configured(ours, acceptor=False), reactor=reactor)
 
 
 def unparse(args: Sequence[str], kwargs: Mapping[str, str]) -> str:
@@ -103,18 +128,22 @@ def split_keys(kwargs: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str
     return ours, {key: value for key, value in kwargs.items() if key not in ours}
 
 
-def configured(ours: Mapping[str, str]) -> HeartbeatConfig:
-    """The configuration that the keys say. Raises ConfigError that names key and value."""
-    _check_mode(ours.get("beatMode", "frame"))
+def configured(ours: Mapping[str, str], *, acceptor: bool = True) -> HeartbeatConfig:
+    """The configuration that the keys say. Raises ConfigError that names key and value.
+
+    :param acceptor: of a server, in whose key file a key may stand behind the id that it proves
+    """
     settings: dict[str, Any] = {}
     for key, text in ours.items():
-        if key in NOT_YET:
-            raise ConfigError(key, NOT_YET[key])
+        if key == "beatIdle":
+            raise ConfigError(key, f"belongs to beatMode={' and beatMode='.join(WATCHING)} (in {key}={_shown(text)})")
         if key in FIELDS:
             name, read = FIELDS[key]
             settings[name] = _read(key, text, read)
-        elif key not in ("beatMode", "beatDetect"):
-            raise ConfigError(key, f"is not known; there are {', '.join(sorted([*FIELDS, 'beatDetect', 'beatMode']))}")
+        elif key == "beatKey":
+            settings["keys"] = _keys(text, acceptor)
+        elif key not in OTHERS:
+            raise ConfigError(key, f"is not known; there are {', '.join(sorted([*FIELDS, *OTHERS]))}")
     if "beatDetect" in ours:
         settings["interval"] = _interval(ours, settings)
     try:
@@ -123,18 +152,40 @@ def configured(ours: Mapping[str, str]) -> HeartbeatConfig:
         raise _named(error, ours) from None
 
 
-def _parse(args: Sequence[object], kwargs: Mapping[str, object]) -> tuple[str, HeartbeatConfig]:
+def watched(ours: Mapping[str, str]) -> ObserveLimits:
+    """The limits that the keys say where not a byte is ours. Raises ConfigError that names key and value."""
+    settings: dict[str, Any] = {}
+    for key, text in ours.items():
+        if key in WATCH_FIELDS:
+            name, read = WATCH_FIELDS[key]
+            settings[name] = _read(key, text, read)
+        elif key != "beatMode":
+            known = ", ".join(sorted([*WATCH_FIELDS, "beatMode"]))
+            raise ConfigError(key, f"means nothing with beatMode={ours['beatMode']}, which takes {known}")
+    try:
+        return ObserveLimits(**settings)
+    except ConfigError as error:
+        raise _named(error, ours, WATCH_FIELDS) from None
+
+
+def _observer(mode: str, ours: Mapping[str, str], reactor: Any) -> Observer:
+    """What watches the connections of one endpoint."""
+    limits, wheel = watched(ours), wheel_for(reactor)
+    return (ShadowObserver if mode == "shadow" else Observer)(limits, None, reactor, wheel)
+
+
+def _parse(args: Sequence[object], kwargs: Mapping[str, object]) -> tuple[str, dict[str, str]]:
     ours, theirs = split_keys({key: str(value) for key, value in kwargs.items()})
     if not args:
         raise ConfigError(HeartbeatParser.prefix, "needs an endpoint behind it, as in heartbeat:tcp:8080")
-    return unparse([str(one) for one in args], theirs), configured(ours)
+    return unparse([str(one) for one in args], theirs), ours
 
 
-def _check_mode(mode: str) -> None:
+def _mode(ours: Mapping[str, str]) -> str:
+    mode = ours.get("beatMode", "frame")
     if mode not in MODES:
-        raise ConfigError("beatMode", f"must be frame, not {_shown(mode)}")
-    if mode != "frame":
-        raise ConfigError("beatMode", f"this version has only beatMode=frame, not {_shown(mode)}")
+        raise ConfigError("beatMode", f"must be one of {', '.join(MODES)}, not {_shown(mode)}")
+    return mode
 
 
 def _read(key: str, text: str, read: Callable[[str], Any]) -> Any:
@@ -142,6 +193,16 @@ def _read(key: str, text: str, read: Callable[[str], Any]) -> Any:
         return read(text)
     except ValueError as error:
         raise ConfigError(key, f"{error}, not {_shown(text)}") from None
+
+
+def _keys(path: str, acceptor: bool) -> Keys:
+    """The keys in a file, which no message shows."""
+    try:
+        return read_keys(path, ids=acceptor)
+    except KeyFileError as error:
+        raise ConfigError("beatKey", str(error)) from None
+    except OSError as error:
+        raise ConfigError("beatKey", f"{_shown(path)}: {error.strerror or error}") from None
 
 
 def _interval(ours: Mapping[str, str], settings: Mapping[str, Any]) -> float:
@@ -154,10 +215,12 @@ def _interval(ours: Mapping[str, str], settings: Mapping[str, Any]) -> float:
     return seconds / multiplier if multiplier > 0 else seconds
 
 
-def _named(error: ConfigError, ours: Mapping[str, str]) -> ConfigError:
+def _named(
+    error: ConfigError, ours: Mapping[str, str], read_as: Mapping[str, tuple[str, Callable[[str], Any]]] = FIELDS
+) -> ConfigError:
     """The error of a field in the words of whoever wrote the key."""
     message = str(error).partition(": ")[2]
-    for key, (name, _) in FIELDS.items():
+    for key, (name, _) in read_as.items():
         if name == error.name and key in ours:
             return ConfigError(key, f"{message} (in {key}={_shown(ours[key])})")
     for key in ("beatDetect", "beatInterval", "beatMultiplier"):

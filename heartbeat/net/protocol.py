@@ -35,8 +35,10 @@ from heartbeat.net.reasons import reason_for, told
 from heartbeat.net.roll import Roll
 from heartbeat.net.sessions import Sessions
 from heartbeat.net.subject import Framed
+from heartbeat.net.tls.binding import channel_of
 from heartbeat.net.tracing import Tracing
 from heartbeat.net.wheel import Wheel, wheel_for
+from heartbeat.session.keyed import KeyedSession
 from heartbeat.session.session import CAPS, Session
 from heartbeat.session.source import ConfigSource
 
@@ -92,6 +94,8 @@ class HeartbeatProtocol(Protocol):
         """The transport is ready, once: a connector speaks first."""
         if self.driver is not None and not self._ready:
             self._ready = True
+            if ISSLTransport.providedBy(self.transport):
+                self.driver.session.secured(channel_of(self.transport))
             self._factory.ready(self.driver)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -162,7 +166,8 @@ class HeartbeatFactory(Factory, House):
         self.rtt_counts = Counters()
         self._drivers: dict[Driver, None] = {}  # a dict is smaller than a set
         self._addresses: Counter[str] = Counter()
-        self._roll = Roll(self.wheel, Sessions(self.wheel.clocks, token_keys))
+        self._sessions = Sessions(self.wheel.clocks, token_keys)
+        self._roll = Roll(self.wheel, self._sessions)
         self._kernel = KernelReports()
         self._unix = 0
         self._farewell: str | None = None  # the reason of the BYE 1 for all who come while we drain
@@ -181,6 +186,10 @@ class HeartbeatFactory(Factory, House):
     def config(self, config: HeartbeatConfig) -> None:
         self._config = config if config.instance is not None else replace(config, instance=self._instance)
 
+    def renew_token_keys(self, keys: Sequence[bytes]) -> None:
+        """Seal and take tokens with these from now on; the newest first."""
+        self._sessions.renew(keys)
+
     @property
     def connections(self) -> int:
         """How many are open."""
@@ -194,7 +203,7 @@ class HeartbeatFactory(Factory, House):
         wheel = self.wheel
         now = wheel.seconds()
         address = shown(transport.getPeer())
-        session = Session(
+        session = (KeyedSession if self.config.keys else Session)(
             self.config,
             wheel.attention,
             now,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from heartbeat.liveness.causes import name_silence
 from heartbeat.liveness.states import FINAL, State
+from heartbeat.session.identity import PROVED, strength
 from heartbeat.session.parting import Parting
 from heartbeat.session.past import Pasts, explained, remembered
 
@@ -15,10 +16,12 @@ if TYPE_CHECKING:
     from heartbeat.net.sessions import Sessions
     from heartbeat.net.wheel import Wheel
     from heartbeat.session.past import Past
+    from heartbeat.session.session import Session
 
 __all__ = ["Roll"]
 
-ID_IN_USE: Final = 6  # the BYE code
+ID_IN_USE: Final = 6  # BYE codes
+SUPERSEDED: Final = 7
 # The older connection has this long to show a sign of life, however slow its path is.
 LONGEST_WAIT: Final = 2.0
 # ... and is looked at this often, so that a newcomer hears soon.
@@ -36,28 +39,57 @@ class Roll:
         self._pasts = Pasts()
 
     def applies(self, driver: Driver, now: float) -> None:
-        """A HELLO was read: admit it, or let it wait for the older connection of that id."""
-        name = driver.session.peer.id
+        """A HELLO may take effect: admit it, or let it wait for the older connection of that id."""
+        session = driver.session
+        name = session.peer.id
         contest = self._contests.get(name)
-        if contest is not None:
-            if driver not in contest.newcomers:
-                contest.newcomers.append(driver)
+        if session.applicant is None or (contest is not None and driver in contest.newcomers):
             return
         older = self._drivers.get(name)
-        if older is None or older is driver or older.session.beats.state in FINAL:
+        if contest is not None:
+            older = contest.older  # whatever has become of it: those who wait came first
+        elif older is driver or (older is not None and older.session.beats.state in FINAL):
+            older = None
+        if older is None:
             self.admit(driver, now)
-            return
-        self._contests[name] = contest = Contest(self, name, older, driver, now)
-        self._wheel.put(contest, now + contest.glance)
+        elif self._takes_over(session, older.session):
+            self._supersede(older, contest, now)
+            self.admit(driver, now, older)
+        elif contest is not None:
+            contest.newcomers.append(driver)
+        else:
+            self._contests[name] = contest = Contest(self, name, older, driver, now)
+            self._wheel.put(contest, now + contest.glance)
 
-    def admit(self, driver: Driver, now: float) -> None:
-        """The gate may open for it. That it is back may say how it was lost."""
+    def _takes_over(self, newcomer: Session, older: Session) -> bool:
+        """It has proved the id; or it shows the token of that session, on a path from which none can be stolen."""
+        if strength(newcomer.peer.identity) == PROVED:
+            return True
+        gate, applicant = newcomer.gate, newcomer.applicant
+        if gate is None or applicant is None or not gate.bound:
+            return False
+        claim = self._sessions.claim(applicant.resume, newcomer.peer)
+        return claim is not None and claim.session == older.peer.session
+
+    def _supersede(self, older: Driver, contest: Contest | None, now: float) -> None:
+        """The older connection gives way; whoever waits for its end hears that the id lives."""
+        older.session.bye(SUPERSEDED, "a newer connection has taken over", now)
+        older.attend(now)
+        if contest is not None:
+            contest.settle(now, alive=True)
+
+    def admit(self, driver: Driver, now: float, older: Driver | None = None) -> None:
+        """The gate may open for it. That it is back may say how it was lost.
+
+        :param older: the connection that gives way to this one
+        """
         session = driver.session
         applicant = session.applicant
         if applicant is None:
             return
         past = self._past(session.peer.id, now)
-        self._sessions.admit(session, applicant, now)
+        claim = self._sessions.claim(applicant.resume, session.peer)
+        self._sessions.admit(session, claim, now, None if older is None else older.session)
         if past is not None and past.proof == session.peer.identity:
             event = explained(past, session, applicant.last, now)
             if event is not None:

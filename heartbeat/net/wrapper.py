@@ -7,7 +7,7 @@ endpoints in, endpoints out.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal
 
 from twisted.internet import tcp
 from twisted.internet.interfaces import IAddress, ILoggingContext, IProtocol, IProtocolFactory
@@ -15,7 +15,8 @@ from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
-from heartbeat.config import HeartbeatConfig
+from heartbeat.config import HeartbeatConfig, check_choice
+from heartbeat.errors import ConfigError
 from heartbeat.interfaces import IStateSource
 from heartbeat.net.application import Application
 from heartbeat.net.datadriver import DataDriver
@@ -25,7 +26,7 @@ from heartbeat.net.protocol import HeartbeatFactory, HeartbeatProtocol
 from heartbeat.net.reasons import reason_for, told
 from heartbeat.session.session import CAPS
 
-__all__ = ["WRAPPED_CAPS", "WrappedProtocol", "WrappingFactory", "heartbeat_factory"]
+__all__ = ["WRAPPED_CAPS", "WrappedProtocol", "WrappingFactory", "check_mode", "heartbeat_factory"]
 
 #: The capabilities of a wrapped connection.
 WRAPPED_CAPS: Final = (*CAPS, "data")
@@ -133,6 +134,7 @@ def heartbeat_factory(
     node: str = "",
     max_connections: int | None = None,
     max_per_address: int | None = None,
+    mode: Literal["frame", "accept"] = "frame",
 ) -> WrappingFactory:
     """A factory for the accepting end, whose connections carry those of ``wrapped_factory`` under a heartbeat.
 
@@ -142,8 +144,18 @@ def heartbeat_factory(
     :func:`~heartbeat.net.endpoints.heartbeat_server`; the other end needs
     :func:`~heartbeat.net.endpoints.heartbeat_client`. The parameters are those of
     :class:`~heartbeat.net.protocol.HeartbeatFactory`.
+
+    :param mode: ``accept``: peers that are not framed are served, too, as they are, and only observed
+        (:mod:`heartbeat.net.accept`)
+    :raises ConfigError: there is no such mode, or this configuration wants a proof that unframed peers cannot give
     """
-    return WrappingFactory(
+    check_mode(mode, config)
+    kind: type[WrappingFactory] = WrappingFactory
+    if mode == "accept":
+        from heartbeat.net.accept import AcceptingFactory  # it is a WrappingFactory itself
+
+        kind = AcceptingFactory
+    return kind(
         wrapped_factory,
         config,
         listener,
@@ -154,6 +166,13 @@ def heartbeat_factory(
         max_connections=max_connections,
         max_per_address=max_per_address,
     )
+
+
+def check_mode(mode: str, config: HeartbeatConfig | None) -> None:
+    """Refuse a mode that there is not, and ``accept`` where a proof is wanted. Raises ConfigError."""
+    check_choice("mode", mode, ("frame", "accept"))
+    if mode == "accept" and config is not None and (config.wants_key or config.wants_certificate):
+        raise ConfigError("mode", "accept lets in who is not framed, and so without the proof that is wanted")
 
 
 def _limit(transport: Any) -> None:

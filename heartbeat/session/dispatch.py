@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from heartbeat.session.greeting import parse_hello
-from heartbeat.session.handshake import bared, greeted
-from heartbeat.wire.frames import Ack, Bye, Data, Hello, Ping, Stalled, State, Sync, SyncAck, Window
+from heartbeat.session.handshake import bared, confirmed, greeted
+from heartbeat.wire.frames import Ack, Bye, Confirm, Data, Hello, Ping, Stalled, State, Sync, SyncAck, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +23,10 @@ def take(session: Session, frame: Frame, now: float, arrived: float | None) -> N
         return
     if session.gate is not None:
         if type(frame) is Hello:
-            greeted(session, session.gate, parse_hello(frame.body), now)
+            greeted(session, session.gate, frame, now)
+            return
+        if type(frame) is Confirm:
+            confirmed(session, session.gate, frame, now)
             return
         bared(session, session.gate, now)
     elif type(frame) is Ack:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from heartbeat.errors import PeerViolation
 from heartbeat.liveness.terms import Terms
+from heartbeat.session.channel import PLAIN
 from heartbeat.session.greeting import Hello, hello_frame, milliseconds
 from heartbeat.session.terms import agree
 from heartbeat.wire import frames
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from heartbeat.config import HeartbeatConfig
+    from heartbeat.keys import SharedKey
+    from heartbeat.session.channel import Channel
 
 __all__ = ["BEFORE_ACCEPTOR", "BEFORE_CONNECTOR", "Agreement", "Gate", "behind"]
 
@@ -47,7 +50,8 @@ def in_force(theirs: frozenset[str], ours: tuple[str, ...]) -> frozenset[str]:
 @lru_cache(maxsize=32)
 def behind(caps: frozenset[str], expects_state: bool) -> Mapping[bytes, int]:
     """What may stand behind the gate with these capabilities in force. DATA is added by whoever knows the credit."""
-    magics = [frames.BYE, frames.PING, frames.ACK, frames.SYNC, frames.SYNC_ACK]
+    answer = frames.SIGNED_ACK if "signed-ack" in caps else frames.ACK
+    magics = [frames.BYE, frames.PING, answer, frames.SYNC, frames.SYNC_ACK]
     if "state" in caps and expects_state:
         magics.append(frames.STATE)
     if "stalled" in caps:
@@ -84,18 +88,22 @@ class Gate:
     :param nonce: 32 hex digits, new for this connection
     :param caps: that this end offers
 
-    :ivar hello: the peer's, once it was read; on an acceptor it is an application until it was admitted
+    :ivar channel: what the transport has proved
+    :ivar hello: the peer's, once it may take effect; on an acceptor it is an application until it was admitted
     :ivar agreement: what the two HELLOs agreed on
-    :ivar said_at: when a connector sent its HELLO
+    :ivar key: the shared key in use; None: none is
+    :ivar said_at: when a connector sent what it waits for an answer to
     """
 
-    __slots__ = ("agreement", "caps", "config", "hello", "nonce", "said_at")
+    __slots__ = ("agreement", "caps", "channel", "config", "hello", "key", "nonce", "said_at")
 
     def __init__(self, config: HeartbeatConfig, nonce: str, caps: tuple[str, ...]) -> None:
         self.config = config
         self.nonce = nonce
         self.caps = caps
+        self.channel: Channel = PLAIN
         self.hello: Hello | None = None
+        self.key: SharedKey | None = None
         self.agreement: Agreement | None = None
         self.said_at: float | None = None
 
@@ -109,13 +117,15 @@ class Gate:
     def read(self, hello: Hello) -> Agreement:
         """The peer's HELLO: its terms and its nonce. Raises PeerViolation with code 4 or 5."""
         agreement = self.agree(hello)
-        if self.said_at is not None and hello.kid is not None:
-            raise PeerViolation("HELLO: a kid that was not offered", IDENTITY_REFUSED)
         if hello.nonce is not None and hello.nonce.lower() == self.nonce:
             raise PeerViolation("HELLO: my own nonce came back", IDENTITY_REFUSED)
-        self.hello = hello
         self.agreement = agreement
         return agreement
+
+    @property
+    def bound(self) -> bool:
+        """Whether no token that is shown here was read on a path: it is TLS, or who shows it has proved a key, too."""
+        return self.channel.tls or self.key is not None
 
     def agree(self, hello: Hello | None) -> Agreement:
         """The agreement with a HELLO; with None, that of a bare peer. Raises PeerViolation with code 4."""
@@ -133,6 +143,26 @@ class Gate:
             caps=in_force(hello.caps, self.caps),
             max_data=hello.max_data,
         )
+
+    def prove(self, frame: frames.Hello, hello: Hello, now: float) -> bytes:
+        """What the peer must be told so that this HELLO can be proved; ``b""``: it takes effect as it is.
+
+        :raises PeerViolation: code 5, without what this end wants proved
+        """
+        if self.said_at is None:
+            self.certify()
+        elif hello.kid is not None:
+            raise PeerViolation("HELLO: a kid that was not offered", IDENTITY_REFUSED)
+        return b""
+
+    def certify(self) -> None:
+        """Raises PeerViolation with code 5, where a client certificate is wanted and there is none."""
+        if self.config.wants_certificate and not self.channel.names:
+            raise PeerViolation("a client certificate is required here", IDENTITY_REFUSED)
+
+    def in_force(self, agreement: Agreement) -> frozenset[str]:
+        """The capabilities that are in force behind this gate."""
+        return agreement.caps
 
     def answer(
         self, agreement: Agreement, session: str, resumed: bool, resume: str | None, traceparent: str | None = None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import PeerViolation
@@ -13,7 +13,10 @@ from heartbeat.liveness.terms import Terms
 from heartbeat.wire.frames import Hello as HelloFrame
 from heartbeat.wire.profile import dump_object, parse_object
 
-__all__ = ["VERSION", "Hello", "hello_frame", "known_traceparent", "milliseconds", "parse_hello"]
+__all__ = [
+    "VERSION", "Hello", "Welcome", "hello_frame", "is_id", "known_traceparent", "milliseconds", "parse_hello",
+    "parse_welcome",
+]  # fmt: skip
 
 VERSION: Final = 1
 VERSION_REFUSED: Final = 3  # BYE codes
@@ -78,7 +81,7 @@ def parse_hello(body: bytes) -> Hello:
     members = parse_object(body, "HELLO")
     _check_version(members)
     hello = Hello(
-        id=_string(members, "id", _is_id, "1-255 bytes without control characters, not starting with ~"),
+        id=_string(members, "id", is_id, "1-255 bytes without control characters, not starting with ~"),
         instance=_string(members, "instance", _INSTANCE.match, "1-64 printable ASCII characters"),
         caps=frozenset(_strings(members, "caps", MOST_CAPS, _CAP.match, "names of 1-32 of a-z 0-9 . -")),
         **{name: _whole(members, name, absent) for name, (_, _, absent) in _NUMBERS.items()},
@@ -98,6 +101,25 @@ def parse_hello(body: bytes) -> Hello:
         if not lowest <= getattr(hello, name) <= highest:
             raise PeerViolation(f"HELLO: {name} is {getattr(hello, name)}, not {lowest} to {highest}", TERMS_REFUSED)
     return hello
+
+
+class Welcome(NamedTuple):
+    """What an acceptor says to a named peer that it lets in: in its HELLO, or in CONFIRM where a key is used."""
+
+    session: str | None = None
+    resume: str | None = None
+    resumed: bool = False
+
+
+def parse_welcome(body: bytes) -> Welcome:
+    """Read the JSON of an acceptor's CONFIRM, or its absence. Raises PeerViolation, code 2."""
+    frame = "CONFIRM"
+    members = parse_object(body, frame) if body else {}
+    return Welcome(
+        session=_string(members, "session", _RESUME.match, "1-1024 printable ASCII characters", frame),
+        resume=_string(members, "resume", _RESUME.match, "1-1024 printable ASCII characters", frame),
+        resumed=bool(_typed(members, "resumed", bool, "true or false", frame)),
+    )
 
 
 def known_traceparent(text: str | None) -> str | None:
@@ -120,6 +142,8 @@ def hello_frame(
     resume: str | None = None,
     answer: Mapping[str, Any] | None = None,
     agreed: Terms | None = None,
+    kids: Sequence[str] = (),
+    kid: str | None = None,
     traceparent: str | None = None,
 ) -> bytes:
     """The HELLO of an end with this configuration.
@@ -128,6 +152,8 @@ def hello_frame(
     :param resume: the token that a connector was given there
     :param answer: what only the acceptor says: ``session``, ``resumed``
     :param agreed: the terms that the acceptor judges by
+    :param kids: the keys that a connector has, the preferred one first
+    :param kid: the one that the acceptor chose
     :param traceparent: the trace context of this connection
     """
     members: dict[str, Any] = {
@@ -141,6 +167,8 @@ def hello_frame(
         "sync_ms": milliseconds(config.sync_interval),
         "max_data": config.max_data if "data" in caps else None,
         "nonce": nonce,
+        "kids": list(kids) or None,
+        "kid": kid,
         "resume": resume,
         "traceparent": traceparent,
         "last": last,
@@ -162,12 +190,12 @@ def _check_version(members: Mapping[str, Any]) -> None:
         raise PeerViolation(f"versions={VERSION}", VERSION_REFUSED)
 
 
-def _typed(members: Mapping[str, Any], name: str, kind: type, what: str) -> Any:
+def _typed(members: Mapping[str, Any], name: str, kind: type, what: str, frame: str = "HELLO") -> Any:
     if name not in members:
         return None
     value = members[name]
     if type(value) is not kind:
-        raise PeerViolation(f"HELLO: {name} must be {what}, not {value!r:.60}")
+        raise PeerViolation(f"{frame}: {name} must be {what}, not {value!r:.60}")
     return value
 
 
@@ -184,10 +212,10 @@ def _whole(members: Mapping[str, Any], name: str, absent: int) -> int:
     return absent if value is None else int(value)
 
 
-def _string(members: Mapping[str, Any], name: str, fits: Any, what: str) -> str | None:
-    value = _typed(members, name, str, f"a string of {what}")
+def _string(members: Mapping[str, Any], name: str, fits: Any, what: str, frame: str = "HELLO") -> str | None:
+    value = _typed(members, name, str, f"a string of {what}", frame)
     if value is not None and not fits(value):
-        raise PeerViolation(f"HELLO: {name} must be {what}, not {value!r:.60}")
+        raise PeerViolation(f"{frame}: {name} must be {what}, not {value!r:.60}")
     return None if value is None else str(value)
 
 
@@ -200,7 +228,8 @@ def _strings(members: Mapping[str, Any], name: str, most: int, fits: Any, what: 
     return list(values)
 
 
-def _is_id(text: str) -> bool:
+def is_id(text: str) -> bool:
+    """Whether a text may be an id."""
     return 0 < len(text.encode()) <= MOST_ID_BYTES and not text.startswith("~") and _ID_CONTROL.search(text) is None
 
 

@@ -12,7 +12,7 @@ import math
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
-from heartbeat.errors import PeerViolation
+from heartbeat.errors import ConfigError, PeerViolation
 from heartbeat.liveness.beats import Beats
 from heartbeat.liveness.need import ASK, ASK_AND_LOOK, LOOK, NOTHING, Need
 from heartbeat.liveness.peer import Clocks, Peer
@@ -22,6 +22,7 @@ from heartbeat.session.flood import Flood
 from heartbeat.session.gate import BEFORE_ACCEPTOR, BEFORE_CONNECTOR, Agreement, Gate, behind
 from heartbeat.session.handshake import opened
 from heartbeat.session.parting import Parting
+from heartbeat.session.stream import Stream
 from heartbeat.session.sync import Syncs
 from heartbeat.wire import frames
 from heartbeat.wire.codec import Decoder
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
     from heartbeat.liveness.attention import Attention
     from heartbeat.liveness.counters import Counters
     from heartbeat.liveness.evidence import Ending
+    from heartbeat.session.channel import Channel
     from heartbeat.session.greeting import Hello
-    from heartbeat.session.stream import Stream
+    from heartbeat.session.sealing import ProvedDecoder
 
 __all__ = ["CAPS", "Session"]
 
@@ -64,7 +66,7 @@ _U16S: Final = Struct(">4xHH").unpack
 
 
 class Session:
-    """Drives one peer over frames.
+    """Drives one peer over frames; with shared keys a :class:`~heartbeat.session.keyed.KeyedSession` does.
 
     :param config: this end's settings
     :param attention: of the reactor
@@ -122,7 +124,7 @@ class Session:
         self.liveness = self.beats.liveness
         self.tally = self.beats.tally
         self.peer = Peer(self.beats, clocks, id=name, address=address, transport=transport, node=node)
-        self.gate: Gate | None = Gate(config, nonce, caps)
+        self.gate: Gate | None = self.make_gate(config, nonce, caps)
         self.syncs = Syncs(source)
         self.caps: frozenset[str] = frozenset()
         self.stream: Stream | None = None
@@ -132,14 +134,52 @@ class Session:
         self.token: str | None = None
         self.epoch = 0
         self._flood = Flood(config.min_interval, now) if config.min_interval > 0.0 else None
-        self._decoder: Decoder | None = None  # none while nothing is pending
+        self._decoder: Decoder | ProvedDecoder | None = None  # none while nothing is pending
         self._allowed: Mapping[bytes, int] = BEFORE_CONNECTOR if connector else BEFORE_ACCEPTOR
         self._out = b""
         self._deadline = now + config.handshake_timeout
         self._stall_seen = now
         self._swift = False  # the usual read may be taken without the decoder
 
+    # -- what it is made of: a session with shared keys has parts of its own
+
+    def make_gate(self, config: HeartbeatConfig, nonce: str, caps: tuple[str, ...]) -> Gate:
+        """The gate. Raises ConfigError for keys: they need a :class:`~heartbeat.session.keyed.KeyedSession`."""
+        if config.keys:
+            raise ConfigError("keys", "a session with shared keys is a KeyedSession")
+        return Gate(config, nonce, caps)
+
+    def make_decoder(self) -> Decoder | ProvedDecoder:
+        """A decoder, while there is something to decode."""
+        return Decoder()
+
+    def make_stream(self, ours: int, theirs: int) -> Stream:
+        """The stream of application bytes, from the gate on."""
+        return Stream(ours, theirs)
+
     # -- the handshake
+
+    def secured(self, channel: Channel) -> None:
+        """The handshake of TLS is complete, and this is what it has proved. Before :meth:`start` and any bytes.
+
+        Names without any leave those of :attr:`certified` as they are.
+        """
+        if self.gate is not None:
+            self.gate.channel = channel._replace(names=channel.names or self.certified)
+
+    @property
+    def certified(self) -> tuple[str, ...]:
+        """The names that a verified client certificate proves, see :class:`.Channel`; empty: there is none.
+
+        The shell of an acceptor may set them when the handshake is complete, before any bytes. Behind the gate they
+        are gone.
+        """
+        return () if self.gate is None else self.gate.channel.names
+
+    @certified.setter
+    def certified(self, names: tuple[str, ...]) -> None:
+        if self.gate is not None:
+            self.gate.channel = self.gate.channel._replace(names=names)
 
     def start(self, now: float, resume: str | None = None, last: Mapping[str, Any] | None = None) -> None:
         """A connector's first word. Next: :meth:`data_to_send`.
@@ -215,7 +255,7 @@ class Session:
             return False  # after a BYE of either side everything is discarded
         decoder = self._decoder
         if decoder is None:
-            decoder = self._decoder = Decoder()
+            decoder = self._decoder = self.make_decoder()
         self._swift = False
         decoder.feed(data)
         if self.stream is not None:

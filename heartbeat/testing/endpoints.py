@@ -10,6 +10,7 @@ import errno
 from typing import TYPE_CHECKING, Final
 
 from heartbeat.testing.incoming import Incoming
+from heartbeat.testing.keepalive import Keepalive
 from heartbeat.testing.outgoing import Outgoing
 from heartbeat.testing.segments import Segment
 
@@ -59,6 +60,7 @@ class Endpoint:
         self.opened: Callable[[], None] | None = None
         self.outgoing = Outgoing(self._launch)
         self.incoming = Incoming()
+        self.keepalive = Keepalive(self.outgoing, self.incoming)
         self._timeline = host.network.timeline
         self._shut = False
         self._timer_at: float | None = None
@@ -214,21 +216,25 @@ class Endpoint:
         self.host.network.carry(self.host, segment)
 
     def _watch_deadline(self) -> None:
-        """One event for the retransmission timer, left where it is when the deadline moves later."""
-        deadline = self.outgoing.deadline
+        """One event for both timers, left where it is when the deadline moves later."""
+        deadline = self._next_deadline()
         if deadline is not None and (self._timer_at is None or deadline < self._timer_at):
             self._timer_at = deadline
             self._timeline.at(deadline, self._tick)
+
+    def _next_deadline(self) -> float | None:
+        if self.state == CLOSED:
+            return None
+        deadlines = (self.outgoing.deadline, self.keepalive.deadline)
+        return min((one for one in deadlines if one is not None), default=None)
 
     def _tick(self) -> None:
         now = self._timeline.now
         if self._timer_at is not None and now < self._timer_at:
             return
         self._timer_at = None
-        deadline = self.outgoing.deadline
-        if deadline is None:
-            return
-        if deadline <= now and not self.outgoing.expired(now):
-            self._fail(errno.ETIMEDOUT)
-            return
+        for timer in (self.outgoing, self.keepalive):
+            if self.state != CLOSED and timer.deadline is not None and timer.deadline <= now and not timer.expired(now):
+                self._fail(errno.ETIMEDOUT)
+                return
         self._watch_deadline()

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from heartbeat.testing.network import GRAIN
 from heartbeat.testing.segments import BUFFER, SEGMENT
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Outgoing:
     :ivar deadline: when :meth:`expired` wants to be called, None: nothing is awaited
     :ivar window: what the peer will take, as its last acknowledgement said
     :ivar ready: the handshake is done and data may leave
+    :ivar user_timeout: seconds after which what is not acknowledged, or not taken, is given up; None: after so many
+        attempts
     """
 
     __slots__ = (
@@ -60,6 +63,7 @@ class Outgoing:
         "_launch",
         "_recover",
         "_start",
+        "_waits_since",
         "backoff",
         "bytes_acked",
         "capacity",
@@ -76,6 +80,7 @@ class Outgoing:
         "rtt_variation",
         "total_retrans",
         "una",
+        "user_timeout",
         "window",
     )
 
@@ -102,6 +107,8 @@ class Outgoing:
         self.rtt: float | None = None
         self.rtt_variation: float | None = None
         self.last_ack_recv: float | None = None
+        self.user_timeout: float | None = None
+        self._waits_since: float | None = None  # since when what is on its way, or what the window refuses, waits
 
     @property
     def free(self) -> int:
@@ -189,6 +196,8 @@ class Outgoing:
             self._launch_again()
         self.probes = 0
         self.window = window
+        if news:
+            self._waits_since = now
         if window and not self.flight:
             self.backoff = 0
             self.deadline = None
@@ -197,6 +206,8 @@ class Outgoing:
 
     def expired(self, now: float) -> bool:
         """``deadline`` has come: send again, or probe the closed window. False: it was tried too often."""
+        if self._has_waited(now):
+            return False
         if self.flight:
             if self.retransmits >= (SYN_RETRIES if self.flight[0].syn else RETRIES):
                 return False
@@ -212,6 +223,15 @@ class Outgoing:
             self._launch(self.una - 1, b"", False, False, True)
         self._arm(now)
         return True
+
+    def keep_alive(self) -> None:
+        """Ask for an acknowledgement where nothing is on its way."""
+        self.probes += 1
+        self._launch(self.una - 1, b"", False, False, True)
+
+    def _has_waited(self, now: float) -> bool:
+        most, since = self.user_timeout, self._waits_since
+        return most is not None and since is not None and now - since >= most - GRAIN
 
     def _launch_new(self, segment: InFlight) -> None:
         self.flight.append(segment)
@@ -260,4 +280,8 @@ class Outgoing:
             self.rtt += (seconds - self.rtt) / 8
 
     def _arm(self, now: float) -> None:
+        if self.deadline is None:
+            self._waits_since = now
         self.deadline = now + min(self.rto * 2**self.backoff, MAX_RTO)
+        if self.user_timeout is not None and self._waits_since is not None:
+            self.deadline = max(now, min(self.deadline, self._waits_since + self.user_timeout))

@@ -31,6 +31,17 @@ HUNG_UP: Final = 4
 FIRST_DESCRIPTOR: Final = 1_000_000_000
 
 _LINGER: Final = struct.Struct("ii")
+#: The options that have an effect in the kernel, by what it calls them. Not every system has names for all.
+_TUNES: Final = {(socket.SOL_SOCKET, socket.SO_KEEPALIVE): "keepalive"} | {
+    (socket.IPPROTO_TCP, getattr(socket, constant)): name
+    for constant, name in (
+        ("TCP_KEEPIDLE", "idle"),
+        ("TCP_KEEPINTVL", "interval"),
+        ("TCP_KEEPCNT", "count"),
+        ("TCP_USER_TIMEOUT", "user_timeout"),
+    )
+    if hasattr(socket, constant)
+}
 
 
 class Poller:
@@ -155,8 +166,9 @@ class SimulatedSocket:
         """Ignored: it never blocks."""
 
     def setsockopt(self, level: int, option: int, value: Any) -> None:
-        """Remembered. Only SO_LINGER has an effect."""
+        """Remembered. SO_LINGER, keepalive and TCP_USER_TIMEOUT have an effect."""
         self._options[level, option] = value
+        self._tune(level, option, value)
 
     def getsockopt(self, level: int, option: int) -> Any:
         """SO_ERROR hands out the error that waits; anything else gives what was set, or 0."""
@@ -273,6 +285,13 @@ class SimulatedSocket:
     def _take(self, end: Connection | Listener) -> None:
         self.end = end
         end.watcher = self._changed
+        for (level, option), value in self._options.items():
+            self._tune(level, option, value)
+
+    def _tune(self, level: int, option: int, value: Any) -> None:
+        name = _TUNES.get((level, option))
+        if name is not None and isinstance(self.end, Connection):
+            self.end.tune(name, value)
 
     def _changed(self) -> None:
         self._poller.mark(self._descriptor)

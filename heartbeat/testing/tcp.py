@@ -6,6 +6,7 @@ An error is handed out once, by whichever call comes first; what came before it 
 from __future__ import annotations
 
 import errno
+from typing import Any
 
 from heartbeat.liveness.evidence import TcpInfo
 from heartbeat.testing.endpoints import CLOSED, SYN_RECEIVED, SYN_SENT, Endpoint
@@ -66,6 +67,11 @@ class Connection(Endpoint):
             return data
         self._raise_error()
         return b"" if incoming.ended or self.state == CLOSED else None
+
+    def tune(self, name: str, value: Any) -> None:
+        """An option of its socket was set: see :meth:`.Keepalive.set`."""
+        self.keepalive.set(name, value, self._timeline.now)
+        self._watch_deadline()
 
     def take_error(self) -> int:
         """The waiting errno, which is handed out once (SO_ERROR); 0 if there is none."""

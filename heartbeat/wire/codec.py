@@ -49,7 +49,7 @@ from heartbeat.wire.frames import (
     without_controls,
 )
 
-__all__ = ["FOREIGN", "Decoder"]
+__all__ = ["FOREIGN", "Decoder", "frame_size"]
 
 #: The reason given to whoever speaks something else: often a person, or a browser, who got the port wrong.
 FOREIGN: Final = "this port speaks txheartbeat frames"
@@ -77,11 +77,12 @@ class Decoder:
     it holds nothing, takes nothing and raises the same again: nobody guesses where the next frame starts.
     """
 
-    __slots__ = ("_at", "_broken", "_data", "_tail")
+    __slots__ = ("_at", "_broken", "_data", "_from", "_tail")
 
     def __init__(self) -> None:
         self._data = b""  # what frames are taken from; empty only if nothing is held
         self._at = 0  # how much of it is taken
+        self._from = 0  # where the last frame began, unless it is one of _PAIRS
         self._tail: bytearray | None = None  # what came behind it while it held something
         self._broken: str | None = None  # the reason of the violation
 
@@ -126,8 +127,13 @@ class Decoder:
         except PeerViolation as violation:
             self._data, self._at, self._tail, self._broken = _BROKEN, 0, None, violation.reason
             raise
+        self._from = at
         self._at = end
         return frame
+
+    def raw(self, frame: Frame) -> bytes:
+        """The bytes of ``frame`` as they were on the wire; it is the one that :meth:`next` gave out last."""
+        return self._data[self._at - HEADER_SIZE if type(frame) in _SHORT else self._from : self._at]
 
     @property
     def pending(self) -> int:
@@ -176,6 +182,14 @@ def _size(magic: bytes, data: bytes, at: int, allowed: Mapping[bytes, int]) -> i
     return HEADER_SIZE + length
 
 
+def frame_size(data: bytes, at: int) -> int:
+    """Bytes of the whole frame that begins at ``at``, one of our own: nothing is checked."""
+    magic = data[at : at + 4]
+    length_of = _LENGTHS.get(magic)
+    length: int = _LIMITS[magic] if length_of is None else length_of(data, at)[0]
+    return HEADER_SIZE + length
+
+
 def _decode_sync(data: bytes, at: int, end: int) -> Sync:
     seq, flags, svc_hash, load, uptime = _sync(data, at)
     if not 0.0 <= load < math.inf:  # NaN compares as false
@@ -202,6 +216,8 @@ def _decode_window(data: bytes, at: int, end: int) -> Window:
 
 # Two numbers behind the magic and no way to be wrong: the quick way of Decoder.next.
 _PAIRS: Final[dict[bytes, type[Ping] | type[Ack] | type[SyncAck]]] = {PING: Ping, ACK: Ack, SYNC_ACK: SyncAck}
+
+_SHORT: Final = frozenset(_PAIRS.values())
 
 # All others, by (data, start of the header, end of the body).
 _DECODE: Final[dict[bytes, Callable[[bytes, int, int], Frame]]] = {

@@ -15,6 +15,7 @@ from heartbeat.apps import agent
 from heartbeat.apps.options import SettingOptions
 from heartbeat.apps.server import settings
 from heartbeat.errors import ConfigError
+from heartbeat.keys import new_key
 
 
 class Parent(dict[str, Any]):
@@ -159,6 +160,9 @@ class ServerOptionsTests(OptionsTestCase):
             "traces": '"none"',
             "push-metrics": '"none"',
             "user-timeout": "9",
+            "auth": '"none"',
+            "shared-key": f'"{self.secrets()}"',
+            "token-key": f'"{self.secrets()}"',
         }
         numbers = {
             "max-connections": "5",
@@ -173,6 +177,12 @@ class ServerOptionsTests(OptionsTestCase):
                 value = getattr(found, setting.field)
                 text = special.get(setting.name) or numbers.get(setting.name) or lines[type(value)]
                 self.parse("--config", self.file(f"{setting.name} = {text}\n"))
+
+    def secrets(self) -> str:
+        """A file of keys."""
+        path = Path(self.file(f"{new_key()}\n"))
+        path.chmod(0o600)
+        return str(path)
 
     def test_unknown_keys(self) -> None:
         """An unknown key is named with its file and line; so is an option written otherwise, and --config itself."""

@@ -1,12 +1,12 @@
-"""Run the benchmarks: ``python -m tests.benchmarks [beat] [memory] [wheel] [--small]``."""
+"""Run the benchmarks: ``python -m tests.benchmarks [beat] [memory] [proof] [wheel] [--small]``."""
 
 from __future__ import annotations
 
 import sys
 
-from tests.benchmarks import beat, memory, wheel
+from tests.benchmarks import beat, memory, proof, wheel
 
-KNOWN = {"beat": beat, "memory": memory, "wheel": wheel}
+KNOWN = {"beat": beat, "memory": memory, "proof": proof, "wheel": wheel}
 
 
 def main(arguments: list[str]) -> int:

@@ -6,7 +6,7 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.benchmarks import beat, comparisons, memory, wheel
+from tests.benchmarks import beat, comparisons, memory, proof, wheel
 from tests.benchmarks.minute import beat_for_a_minute
 from tests.benchmarks.scrape import counter
 from tests.benchmarks.table import Figures, bar, ratio, render
@@ -53,6 +53,20 @@ class MemoryBenchmark(SynchronousTestCase):
                 self.assertGreater(report.private[name].median, 0.0)
             self.assertIn(name, str(report))
         self.assertTrue(any(note.startswith("counters agree") for note in report.notes), report.notes)
+
+
+class ProofBenchmark(SynchronousTestCase):
+    """CPU per beat over TLS, signed, and sealed."""
+
+    if not LINUX:
+        skip = "reads /proc and uses epoll: Linux only"
+
+    def test_every_server_gets_a_figure(self) -> None:
+        """Each has a cost, and the proofs of all answers were true, or the measurement itself fails."""
+        report = proof.measure(proof.SMALL)
+        for name in (proof.ECHO, proof.TLS, proof.SIGNED, proof.PLAIN, proof.SEALED):
+            self.assertGreater(report.cost[name].median, 0.0)
+            self.assertIn(name, str(report))
 
 
 class WheelBenchmark(SynchronousTestCase):

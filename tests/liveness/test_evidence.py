@@ -62,6 +62,7 @@ FIELDS = {
     "pmtu": ("pmtu", 1),
     "min_rtt": ("min_rtt", 1e6),
     "ato": ("ato", 1e6),
+    "delivered": ("delivered", 1),
 }
 
 

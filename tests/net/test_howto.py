@@ -7,17 +7,20 @@ from types import ModuleType
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from heartbeat import HeartbeatConfig, State
 from heartbeat.errors import PingLost
 from heartbeat.net import Deadline, HeartbeatClientService, HeartbeatFactory
+from heartbeat.net.kernel import ENABLED
 from heartbeat.testing import SilentDrop, SimulatedNetwork
 from tests.environment import CHECKOUT
+from tests.net.wrapped import NotesFactory
 
 
 def example(name: str) -> ModuleType:
@@ -101,6 +104,67 @@ class TimeoutMixinTests(SynchronousTestCase):
         self.assertTrue(transport.disconnected)
         chat.connectionLost()
         self.assertEqual(clock.getDelayedCalls(), [])
+
+
+class WatchingTests(SynchronousTestCase):
+    """docs/howto/observe.md, shadow.md and rolling-upgrade.md, on the simulated network."""
+
+    def setUp(self) -> None:
+        """Two hosts."""
+        self.net = SimulatedNetwork(seed=3)
+        self.server, self.client = self.net.host("server"), self.net.host("client")
+
+    def connect(self, endpoint: Any) -> Any:
+        """A client's application."""
+        mine = self.net.result(endpoint.connect(NotesFactory()))
+        self.addCleanup(mine.transport.abortConnection)
+        return mine
+
+    def test_observe(self) -> None:
+        """In code and as a string: the dead are found, and the one with a listener tells."""
+        if not ENABLED:
+            raise SkipTest("needs the kernel")
+        module: Any = example("observe")
+        printed: list[str] = []
+        module.print = printed.append
+        for make in (module.in_code, module.in_a_string):
+            served = NotesFactory()
+            port = self.net.result(make(self.server.reactor).listen(served))
+            self.connect(TCP4ClientEndpoint(self.client.reactor, "server", 5432))
+            self.net.run(1.0)
+            drop = self.net.between(self.client, self.server).add(SilentDrop())
+            self.net.run(30.2)
+            self.assertEqual(served.built[0].lost.value.cause, "path_dead")
+            self.net.between(self.client, self.server).remove(drop)
+            self.net.result(port.stopListening())
+        (line,) = printed
+        self.assertTrue(line.startswith("10.0.0.2:") and "path_dead, last heard 30 s ago" in line, line)
+
+    def test_shadow(self) -> None:
+        """Two of the clients are quiet and live, the path of another one dies: one report tells it all."""
+        if not ENABLED:
+            raise SkipTest("needs the kernel")
+        module: Any = example("shadow")
+        module.Chat.callLater = staticmethod(self.server.reactor.callLater)
+        shadow = module.shadowed(self.server.reactor)
+        other = self.net.host("other")
+        self.connect(TCP4ClientEndpoint(self.client.reactor, "server", 8007))
+        self.connect(TCP4ClientEndpoint(other.reactor, "server", 8007))
+        self.net.run(5.0)
+        self.net.between(other, self.server).add(SilentDrop())
+        self.net.run(60.0)
+        told = "2 kills, 1 of them of living peers; 1 dead ones found earlier, by 3"
+        self.assertEqual(module.told(shadow)[: len(told)], told)
+
+    def test_rolling_upgrade(self) -> None:
+        """Old and new clients on one port."""
+        module: Any = example("rolling_upgrade")
+        served = NotesFactory()
+        self.net.result(module.server(self.server.reactor).listen(served))
+        for make in (module.old_client, module.new_client):
+            self.connect(make(self.client.reactor)).transport.write(b"hello")
+            self.net.run(0.5)
+        self.assertEqual([bytes(one.received) for one in served.built], [b"hello", b"hello"])
 
 
 class AdaptersTests(SynchronousTestCase):

@@ -209,15 +209,24 @@ class ParserTests(SynchronousTestCase):
         self.assertTrue(self.complaint("beatInterval=100:beatMultiplier=4").startswith("beatMultiplier: "))
         self.assertTrue(self.complaint("beatInterval=200").startswith("beatInterval: "))
 
-    def test_what_this_version_does_not_have_is_refused(self) -> None:
-        """Other modes, their keys and shared keys: said, never half done."""
-        for mode in ("accept", "observe", "shadow"):
-            complaint = self.complaint(f"beatMode={mode}")
-            self.assertIn("only beatMode=frame", complaint)
-            self.assertIn(mode, complaint)
-        self.assertIn("beatMode=observe", self.complaint("beatIdle=30"))
-        complaint = self.complaint("beatKey=/etc/secret")
-        self.assertIn("not supported", complaint)
+    def test_keys(self) -> None:
+        """beatKey names a file: of a server with ids, of a client without; what is wrong with it is one line."""
+        path = self.mktemp()
+        line = f"{bytes(range(32)).hex()}\n"
+        Path(path).write_text(f"gateway {line}{line}")
+        Path(path).chmod(0o600)
+        _, factory, *_ = self.listening(f"heartbeat:tcp:1:beatKey={path}")
+        self.assertEqual([key.id for key in factory.config.ring], ["gateway", "*"])
+        error = self.assertRaises(ConfigError, clientFromString, self.reactor, f"heartbeat:tcp:h:1:beatKey={path}")
+        self.assertTrue(str(error).startswith(f"beatKey: {path}:1: has an id"), error)
+        Path(path).write_text(line)
+        self.assertEqual(self.config(f"heartbeat:tcp:h:1:beatKey={path}").ring.kids, ("b0bf7ef350123eea",))
+        Path(path).chmod(0o640)
+        self.assertIn("mode 0640", self.complaint(f"beatKey={path}"))
+        self.assertIn("No such file", self.complaint("beatKey=/nowhere/at/all"))
+        mixed = f"heartbeat:tcp:1:beatMode=accept:beatKey={path}"
+        error = self.assertRaises(ConfigError, serverFromString, self.reactor, mixed)
+        self.assertTrue(str(error).startswith("beatKey: proves nothing"), error)
 
     def test_an_unknown_key_is_refused(self) -> None:
         """A misspelt key of ours is no key of the inner endpoint; the known ones are listed."""

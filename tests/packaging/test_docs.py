@@ -16,7 +16,7 @@ _QUOTED = re.compile(r"<!-- (\S+\.py) -->\n```python\n(.*?)```", re.DOTALL)
 #: What a newcomer needs, each a file that some test runs and some page shows.
 _SNIPPETS = (
     "server", "client", "wrap", "endpoint_string", "timeout_mixin", "amp_worker", "redis_ping", "follow",
-    "test_gateway",
+    "test_gateway", "observe",
 )  # fmt: skip
 _LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 

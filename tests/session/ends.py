@@ -14,6 +14,7 @@ from heartbeat.liveness.evidence import Evidence
 from heartbeat.liveness.need import Need
 from heartbeat.liveness.report import Report
 from heartbeat.liveness.states import FINAL
+from heartbeat.session.keyed import KeyedSession
 from heartbeat.session.parting import Parting
 from heartbeat.session.session import CAPS, Session
 from heartbeat.wire import frames as f
@@ -99,7 +100,7 @@ class End:
         self.attention = Attention(now) if attention is None else attention
         self.source = Source() if source is None else source
         self.config = HeartbeatConfig(**{"interval": 0.5, "id": "me", **settings})
-        self.session = Session(
+        self.session = (KeyedSession if self.config.keys else Session)(
             self.config,
             self.attention,
             now,

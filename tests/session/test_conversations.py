@@ -111,8 +111,8 @@ def two_ends(**settings: Any) -> tuple[End, End]:
     return one, other
 
 
-class ConversationTests(SessionTestCase):
-    """What two honest ends do to each other: nothing."""
+class ConversationCase(SessionTestCase):
+    """What conversations have in common."""
 
     def both_well(self, path: Path) -> None:
         """Neither has said a word of complaint."""
@@ -121,6 +121,10 @@ class ConversationTests(SessionTestCase):
             self.assertIsNone(end.session.farewell)
             self.assertIn(end.session.beats.state, (State.ALIVE, State.SUSPECT))
             self.assertEqual(end.events(Dead), [])
+
+
+class ConversationTests(ConversationCase):
+    """What two honest ends do to each other: nothing."""
 
     def test_a_good_path(self) -> None:
         """Ten minutes on a LAN: every question answered, nobody ever suspect, both know each other."""

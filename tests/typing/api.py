@@ -47,6 +47,7 @@ from heartbeat import (
     PingLost,
     Refused,
     Report,
+    SharedKey,
     Spared,
     State,
     Stuck,
@@ -60,11 +61,17 @@ from heartbeat.net import (
     HeartbeatClientService,
     HeartbeatFactory,
     IHeartbeat,
+    Other,
     PeerLeft,
+    Shadow,
+    ShadowReport,
     UnresponsiveConnection,
     heartbeat_client,
     heartbeat_factory,
     heartbeat_server,
+    observe_client,
+    observe_factory,
+    observe_server,
 )
 from heartbeat.net.adapters.autobahn import AutobahnHeartbeat
 from heartbeat.net.adapters.timeout import TimeoutMixin
@@ -139,11 +146,14 @@ def settings() -> HeartbeatConfig:
         handshake_timeout=10,
         services=("auth", "billing"),
         meta={"rack": "12"},
+        keys=[SharedKey(bytes(32))],
+        auth="key",
         bare="refuse",
         max_data=65_536,
         kernel=KernelOptions(keepalive=True, keepalive_idle=60),
     )
     assert_type(config.detect, float)
+    HeartbeatConfig(keys={"gateway-7": SharedKey(bytes(32)), "*": [SharedKey(bytes(33))]}, auth="key+mtls")
     return config
 
 
@@ -286,3 +296,24 @@ def sockets(chat: object, transport: object, factory: IProtocolFactory, lost: Fa
     autobahn = AutobahnHeartbeat(chat, settings(), listener=Board()).start()
     assert_type(autobahn, AutobahnHeartbeat)
     print(made, AutobahnHeartbeat.factory(factory, settings()))
+
+
+def observing(
+    factory: IProtocolFactory, server: IStreamServerEndpoint, client: IStreamClientEndpoint, reactor: IReactorTime
+) -> None:
+    """Only watching."""
+    watched: IProtocolFactory = observe_factory(factory, detect=30.0, idle=None, reactor=reactor)
+    watching: IStreamServerEndpoint = observe_server(server, listener=Board(), kernel=KernelOptions(keepalive=True))
+    connecting: IStreamClientEndpoint = observe_client(client, handshake_timeout=None)
+    accepting: IProtocolFactory = heartbeat_factory(factory, mode="accept")
+    listening: IStreamServerEndpoint = heartbeat_server(server, mode="frame")
+    print(watched, watching, connecting, accepting, listening)
+
+
+def shadowing(factory: IProtocolFactory) -> None:
+    """Watching, and only counting."""
+    other = Other()
+    shadow = Shadow(factory, other, detect=30.0)
+    other.killed()
+    assert_type(shadow.report(), ShadowReport)
+    assert_type(shadow.report().earlier_by, float)

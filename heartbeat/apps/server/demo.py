@@ -13,6 +13,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from heartbeat.apps.host import HostState
 from heartbeat.apps.listening import Listening
 from heartbeat.config import HeartbeatConfig
+from heartbeat.keys import ANYONE
 from heartbeat.net import HeartbeatClientService
 
 __all__ = ["Demo", "where_to_connect"]
@@ -51,16 +52,25 @@ class Demo(MultiService):
 
     :param listeners: of this server; the agents connect to the first that takes plain connections
     :param web: where the page is, if anywhere
+    :param config: of the server: what it wants proved the agents prove, as members
     """
 
-    def __init__(self, reactor: Any, listeners: list[Listening], web: Listening | None) -> None:
+    def __init__(
+        self, reactor: Any, listeners: list[Listening], web: Listening | None, config: HeartbeatConfig
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Twisted's
         self._reactor = reactor
         self._listeners = listeners
         self._web = web
+        self._keys = tuple(key for key in config.ring if key.id == ANYONE) if config.wants_key else ()
+        self._barred = config.wants_certificate or (config.wants_key and not self._keys)
 
     def startService(self) -> None:
         """Start the agents, once the listeners are there, and print where to look."""
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        if self._barred:
+            print("demo: no agents, since they could not prove what --auth wants", flush=True)
+            return
         for listening in self._listeners:
             where = where_to_connect(listening.port.getHost()) if listening.port is not None else ""
             if where and listening.plain:
@@ -70,7 +80,6 @@ class Demo(MultiService):
                 break
         else:
             print("demo: no agents, since no --listen takes plain connections", flush=True)
-        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
 
     def _look(self) -> str:
         if self._web is None or self._web.port is None:
@@ -84,7 +93,9 @@ class Demo(MultiService):
         return [
             HeartbeatClientService(
                 [where],
-                HeartbeatConfig(id=name, interval=INTERVAL, sync_interval=SYNC, services=services, meta=meta),
+                HeartbeatConfig(
+                    id=name, interval=INTERVAL, sync_interval=SYNC, services=services, meta=meta, keys=self._keys
+                ),
                 reactor=self._reactor,
                 state=HostState(services=services, meta=meta, load=_in_turn(loads), uptime=_since_now()),
             )

@@ -98,6 +98,8 @@ class Server(MultiService):
         """Put into effect what may change in a running server; new connections get the new terms."""
         factory = self.factory
         factory.config = replace(settings.heartbeat, id=self._node)
+        if settings.token_key is not None:
+            factory.renew_token_keys(settings.token_key)
         factory.max_connections = settings.max_connections
         factory.max_per_address = settings.max_per_address
         self.registry.keep = settings.keep
@@ -127,7 +129,7 @@ class Server(MultiService):
             parts.append(self.web)
         parts.append(reload)
         if settings.demo:
-            demo = Demo(self._reactor, self.listening, self.web)
+            demo = Demo(self._reactor, self.listening, self.web, settings.heartbeat)
             parts.append(demo)
             self.drain.first = lambda: maybeDeferred(demo.disownServiceParent)  # which stops it, once
         for part in parts:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 from heartbeat.apps.endpoints import listening_endpoint
 from heartbeat.apps.kerneloptions import FIELDS, Probes, UserTimeout, kernel_options, kernel_settings
+from heartbeat.apps.keyoptions import AUTH_SETTING, SHARED_KEY, TOKEN_KEY, server_keys, wanted
 from heartbeat.apps.kinds import Flag, Many, OneOf, Seconds, Text, Whole, peer_id, shown
 from heartbeat.apps.logs import LOG_LEVELS
 from heartbeat.apps.machine import connection_limit, host_name
@@ -15,6 +16,7 @@ from heartbeat.apps.reuseport import REUSE_PORT
 from heartbeat.apps.traceoptions import trace_settings
 from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import ConfigError
+from heartbeat.keys import Keys
 
 __all__ = ["TABLE", "Options", "ServerSettings", "server_settings"]
 
@@ -31,6 +33,9 @@ class ServerSettings:
     listen: tuple[str, ...]
     web: str
     store: str
+    shared_key: Keys
+    auth: str | None
+    token_key: tuple[bytes, ...] | None = field(repr=False)
     no_bare: bool
     max_detection: float
     ping_interval: float
@@ -71,6 +76,8 @@ class ServerSettings:
             sync_interval=self.sync_interval,
             handshake_timeout=self.handshake_timeout,
             max_detection=self.max_detection,
+            keys=self.shared_key,
+            auth=wanted(self.auth, bool(self.shared_key), certificates=False),
             bare="refuse" if self.no_bare else "accept",
             kernel=kernel_options(self.keepalive, self.user_timeout, self.rto_max),
         )
@@ -100,6 +107,9 @@ TABLE: Final = (
         doc="Where the page, /api, /metrics and the health checks are",
     ),
     Setting(name="store", kind=Text("URL", _store), default="memory:", doc="Where peers are kept"),
+    SHARED_KEY,
+    AUTH_SETTING,
+    TOKEN_KEY,
     Setting(name="no-bare", kind=Flag(), default=False, when=When.NEXT, doc="Refuse peers that say no HELLO"),
     Setting(
         name="max-detection",
@@ -217,7 +227,7 @@ class Options(SettingOptions):
 
 def server_settings(gathered: Gathered) -> ServerSettings:
     """The settings, if they fit together. Raises ConfigError that names the option or the key."""
-    values: dict[str, Any] = dict(gathered.values)
+    values: dict[str, Any] = {**gathered.values, **server_keys(gathered)}
     settings = ServerSettings(**values)
     detect = settings.multiplier * settings.ping_interval
     if detect > settings.max_detection:

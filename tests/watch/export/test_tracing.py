@@ -11,6 +11,7 @@ from unittest import skipUnless
 from twisted.trial.unittest import SynchronousTestCase
 
 from heartbeat import HeartbeatConfig
+from heartbeat.keys import SharedKey
 from heartbeat.liveness.evidence import Evidence
 from heartbeat.liveness.peer import Peer
 from heartbeat.net import HeartbeatClientService, HeartbeatFactory
@@ -276,14 +277,22 @@ class BothEndsTests(SynchronousTestCase):
 
     def test_one_trace(self) -> None:
         """Connector and acceptor are in one trace, and so is the failure that either of them finds."""
+        self.trace()
+
+    def test_with_a_key(self) -> None:
+        """So are they where the HELLOs are proved first."""
+        self.trace(keys=(SharedKey(bytes(range(32))),))
+
+    def trace(self, **more: Any) -> None:
+        """Two ends with these settings, and what they trace."""
         from heartbeat.watch.export.tracing import Traces
 
         net = SimulatedNetwork(seed=1)
         server, client = net.host("server"), net.host("client")
         boards, spans = [], []
-        factory = HeartbeatFactory(HeartbeatConfig(interval=0.5), reactor=server.reactor)
+        factory = HeartbeatFactory(HeartbeatConfig(interval=0.5, **more), reactor=server.reactor)
         service = HeartbeatClientService(
-            ["tcp:server:7600"], HeartbeatConfig(id="a", interval=0.5), reactor=client.reactor
+            ["tcp:server:7600"], HeartbeatConfig(id="a", interval=0.5, **more), reactor=client.reactor
         )
         for each in (factory, service.connectors):
             tracer, ended = span_kit()

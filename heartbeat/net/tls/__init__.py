@@ -1,0 +1,1 @@
+"""TLS: certificates, pins, and what ties a shared key to one connection."""
