@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from heartbeat.wire import frames as f
-from tests.session.ends import End, SessionTestCase, decoded, hello
+from tests.session.ends import OTHER_NONCE, End, SessionTestCase, decoded, hello
+from tests.session.pairs import KEY, Pair, PairTestCase
 
 THEIRS = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 OURS = "00-0af7651916cd43dd8448eb211c80319c-00000000000000a1-01"
@@ -57,6 +58,26 @@ class HelloTests(SessionTestCase):
         self.assertIsNone(end.session.peer.traceparent)
         self.assertIsNone(end.session.peer.trace_id)
         self.assert_stays(end)
+
+
+class ProvedTests(PairTestCase):
+    """Where a key is used."""
+
+    def test_nothing_is_believed_before(self) -> None:
+        """The trace of a HELLO takes effect when its CONFIRM has come, and not before."""
+
+        def hold_back(speaker: str, data: bytes) -> bytes:
+            return b"" if speaker == "connector" and data[:4] == f.CONFIRM else data
+
+        for meddle, after in ((hold_back, None), (lambda speaker, data: data, THEIRS)):
+            pair = Pair(connector={"keys": (KEY,)}, acceptor={"keys": (KEY,)}, meddle=meddle)
+            # A connector that knows of its trace before it says its first word.
+            end = pair.connector = End(connector=True, id="gateway-7", nonce=OTHER_NONCE, keys=(KEY,))
+            end.session.peer.traceparent = THEIRS
+            end.session.start(end.now)
+            pair.flow()
+            self.assertEqual(pair.acceptor.session.peer.traceparent, after)
+            self.assertEqual(end.session.peer.traceparent, THEIRS)
 
 
 class StateTests(SessionTestCase):
