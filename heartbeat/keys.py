@@ -27,9 +27,9 @@ from heartbeat.errors import ConfigError
 __all__ = [
     "ANYONE",
     "KEY_BYTES",
-    "KeyFileError",
     "Keys",
     "Secret",
+    "SecretFileError",
     "SharedKey",
     "new_key",
     "read_keys",
@@ -55,8 +55,8 @@ _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}\Z")
 _NOT_OURS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
-class KeyFileError(ConfigError):
-    """A key file cannot be used as it is: others may read it, or a line of it is no key. Names the file."""
+class SecretFileError(ConfigError):
+    """A file of keys or passwords cannot be used as it is: others may read it, or a line is wrong. Names the file."""
 
 
 class _Wrong(str):
@@ -211,7 +211,7 @@ def read_keys(path: str, *, ids: bool = False) -> Keys:
 
     :param ids: an id may stand in front of a key, as an acceptor needs it
     :raises OSError: the file cannot be read
-    :raises KeyFileError: others than its owner may read or write it, or a line is wrong; names file and line
+    :raises SecretFileError: others than its owner may read or write it, or a line is wrong; names file and line
     """
     found = _each(path, lambda words: _shared_key(words, ids))
     return Keys(found)
@@ -255,9 +255,9 @@ def _each(path: str, read: Callable[[str], T | _Wrong]) -> list[T]:
     if wrong:
         del found
         at, complaint = wrong[0]
-        raise KeyFileError(at, complaint)
+        raise SecretFileError(at, complaint)
     if not found:
-        raise KeyFileError(path, "has no key in it")
+        raise SecretFileError(path, "has no key in it")
     return [one for _, one in found if not isinstance(one, _Wrong)]
 
 
@@ -265,28 +265,30 @@ def secret_lines(path: str) -> list[tuple[str, str]]:
     """The lines of a file of secrets that say something, each with where it stands (``FILE:LINE``).
 
     :raises OSError: it cannot be read
-    :raises KeyFileError: others may read or write it, it is no regular file, too long or no text
+    :raises SecretFileError: others may read or write it, it is no regular file, too long or no text
     """
     # Without waiting: a pipe would keep the process until somebody writes into it.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     try:
         seen = os.fstat(descriptor)  # of what was opened, whatever has its name by now
         if not stat.S_ISREG(seen.st_mode):
-            raise KeyFileError(path, "is not a regular file")
+            raise SecretFileError(path, "is not a regular file")
         if os.name == "posix" and seen.st_mode & _NOT_OURS:
-            raise KeyFileError(path, f"has mode {stat.S_IMODE(seen.st_mode):04o}: others must not reach it, chmod 600")
+            raise SecretFileError(
+                path, f"has mode {stat.S_IMODE(seen.st_mode):04o}: others must not reach it, chmod 600"
+            )
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             data = file.read(MOST_FILE_BYTES + 1)
     finally:
         os.close(descriptor)
     if len(data) > MOST_FILE_BYTES:
         del data
-        raise KeyFileError(path, f"is longer than {MOST_FILE_BYTES} bytes")
+        raise SecretFileError(path, f"is longer than {MOST_FILE_BYTES} bytes")
     lines = [_text(line) for line in data.split(b"\n")]
     if None in lines:
         number = lines.index(None) + 1
         del data, lines
-        raise KeyFileError(f"{path}:{number}", "is not UTF-8")
+        raise SecretFileError(f"{path}:{number}", "is not UTF-8")
     told = ((number, (line or "").strip()) for number, line in enumerate(lines, 1))
     return [(f"{path}:{number}", line) for number, line in told if line and not line.startswith("#")]
 

@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from heartbeat import HeartbeatConfig
 from heartbeat.errors import ConfigError
-from heartbeat.keys import ANYONE, KeyFileError, Keys, SharedKey, decoded, new_key, read_keys, read_token_keys
+from heartbeat.keys import ANYONE, Keys, SecretFileError, SharedKey, decoded, new_key, read_keys, read_token_keys
 from heartbeat.newkey import main
 
 SECRET = bytes(range(32))
@@ -129,7 +129,7 @@ class FileTests(SynchronousTestCase):
     def complaint(self, text: str | bytes, *, mode: int = 0o600, ids: bool = True) -> str:
         """What is said of such a file; it names it, is one line and shows no key."""
         path = self.file(text, mode)
-        error = self.assertRaises(KeyFileError, read_keys, path, ids=ids)
+        error = self.assertRaises(SecretFileError, read_keys, path, ids=ids)
         line = str(error)
         self.assertTrue(line.startswith(path), line)
         self.assertEqual(len(line.splitlines()), 1)
@@ -196,10 +196,10 @@ class FileTests(SynchronousTestCase):
         self.assertRaises(FileNotFoundError, read_keys, "/nowhere/at/all")
         folder = self.mktemp()
         Path(folder).mkdir()
-        self.assertIn("not a regular file", str(self.assertRaises(KeyFileError, read_keys, folder)))
+        self.assertIn("not a regular file", str(self.assertRaises(SecretFileError, read_keys, folder)))
         pipe = self.mktemp()
         os.mkfifo(pipe, 0o600)
-        self.assertIn("not a regular file", str(self.assertRaises(KeyFileError, read_keys, pipe)))
+        self.assertIn("not a regular file", str(self.assertRaises(SecretFileError, read_keys, pipe)))
 
     def test_token_keys(self) -> None:
         """Of 32 bytes exactly, as Fernet takes them."""
@@ -211,7 +211,7 @@ class FileTests(SynchronousTestCase):
             Fernet(key)
         for text, at in ((f"{HEX}00", ":1: is no key"), (f"a {HEX}", ":1: is no key"), ("", ": has no key")):
             path = self.file(text)
-            error = self.assertRaises(KeyFileError, read_token_keys, path)
+            error = self.assertRaises(SecretFileError, read_token_keys, path)
             self.assertTrue(str(error).startswith(f"{path}{at}"))
 
 

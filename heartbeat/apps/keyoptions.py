@@ -9,12 +9,12 @@ from heartbeat.apps.kinds import OneOf, Text
 from heartbeat.apps.options import Setting, When
 from heartbeat.config import AUTH
 from heartbeat.errors import ConfigError
-from heartbeat.keys import KeyFileError, Keys, read_keys, read_token_keys
+from heartbeat.keys import Keys, SecretFileError, read_keys, read_token_keys
 
 if TYPE_CHECKING:
     from heartbeat.apps.options import Gathered
 
-__all__ = ["AUTH_SETTING", "NO_KEYS", "SHARED_KEY", "TOKEN_KEY", "agent_keys", "server_keys", "wanted"]
+__all__ = ["AUTH_SETTING", "NO_KEYS", "SHARED_KEY", "TOKEN_KEY", "agent_keys", "secret", "server_keys", "wanted"]
 
 T = TypeVar("T")
 
@@ -43,6 +43,25 @@ TOKEN_KEY: Final = Setting(
 )
 
 
+def secret(gathered: Gathered, setting: Setting, read: Callable[[str], T], absent: T) -> T:
+    """What the file of an option says; ``absent`` where none was given.
+
+    :param read: reads one; raises SecretFileError or OSError
+    :raises SecretFileError: it is wrong; names the option, the file and the line
+    :raises OSError: it cannot be read; names the option and the file
+    """
+    path = gathered.values[setting.field]
+    if path is None:
+        return absent
+    name = gathered.names[setting.field]
+    try:
+        return read(path)
+    except SecretFileError as error:
+        raise SecretFileError(f"{name}: {error.name}", str(error).partition(": ")[2]) from None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), f"{name} {path}") from None
+
+
 def server_keys(gathered: Gathered) -> dict[str, Any]:
     """The fields of the server's settings that are read from key files.
 
@@ -50,14 +69,14 @@ def server_keys(gathered: Gathered) -> dict[str, Any]:
     :raises OSError: it cannot be read; names the option and the file
     """
     return {
-        "shared_key": _read(gathered, SHARED_KEY, lambda path: read_keys(path, ids=True), NO_KEYS),
-        "token_key": _read(gathered, TOKEN_KEY, read_token_keys, None),
+        "shared_key": secret(gathered, SHARED_KEY, lambda path: read_keys(path, ids=True), NO_KEYS),
+        "token_key": secret(gathered, TOKEN_KEY, read_token_keys, None),
     }
 
 
 def agent_keys(gathered: Gathered) -> dict[str, Any]:
     """The fields of the agent's settings that are read from key files. Raises as :func:`server_keys`."""
-    return {"shared_key": _read(gathered, SHARED_KEY, read_keys, NO_KEYS)}
+    return {"shared_key": secret(gathered, SHARED_KEY, read_keys, NO_KEYS)}
 
 
 def wanted(auth: str | None, keys: bool, certificates: bool) -> Any:
@@ -76,16 +95,3 @@ def wanted(auth: str | None, keys: bool, certificates: bool) -> Any:
     if "mtls" in auth and not certificates:
         raise ConfigError("auth", f"{auth} needs --tls-client-ca")
     return auth
-
-
-def _read(gathered: Gathered, setting: Setting, read: Callable[[str], T], absent: T) -> T:
-    path = gathered.values[setting.field]
-    if path is None:
-        return absent
-    name = gathered.names[setting.field]
-    try:
-        return read(path)
-    except KeyFileError as error:
-        raise KeyFileError(f"{name}: {error.name}", str(error).partition(": ")[2]) from None
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), f"{name} {path}") from None

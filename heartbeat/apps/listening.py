@@ -95,8 +95,8 @@ class Listening(Service):
         if isinstance(address, UNIXAddress):
             return f"listening {self.kind} unix {where}"
         if self.kind == "web":
-            return f"listening web http{'s' if self._tls else ''}://{where}/"
-        return f"listening {self.kind} {'tls' if self._tls else 'tcp'} {where}"
+            return f"listening web http{'s' if self.tls else ''}://{where}/"
+        return f"listening {self.kind} {'tls' if self.tls else 'tcp'} {where}"
 
     @property
     def plain(self) -> bool:
@@ -104,7 +104,8 @@ class Listening(Service):
         return not self.text.startswith((*TLS_PREFIXES, "haproxy:"))
 
     @property
-    def _tls(self) -> bool:
+    def tls(self) -> bool:
+        """Its connections are TLS."""
         return self.text.startswith(TLS_PREFIXES)
 
     def _listens(self, port: Any) -> Any:

@@ -18,7 +18,7 @@ from heartbeat.apps.configfile import ConfigFile, read_config
 from heartbeat.apps.exits import FAILED, USAGE, leave, why
 from heartbeat.apps.kinds import Flag, Kind, Many, Pairs, Text
 from heartbeat.errors import ConfigError
-from heartbeat.keys import KeyFileError
+from heartbeat.keys import SecretFileError
 
 __all__ = ["CONFIG", "Gathered", "Setting", "SettingOptions", "When", "gather"]
 
@@ -192,7 +192,7 @@ class SettingOptions(Options):
             try:
                 super().parseOptions(options)  # type: ignore[no-untyped-call]  # usage has no types
                 self.accept(self.gathered())
-            except KeyFileError as error:
+            except SecretFileError as error:
                 if self.parent is not None:
                     leave(FAILED, f"{self.command}: {error}")
                 raise UsageError(str(error)) from None

@@ -127,6 +127,7 @@ class Probe(MultiService):
     def apply(self, settings: ProbeSettings) -> None:
         """Put into effect what may change in a running prober."""
         self.failures.keep = settings.keep_failures
+        self.failures.region = settings.region
         self.sources.labels = Labels(settings.service, settings.region, settings.cluster)
         self._levels.use(settings.log_level)
 

@@ -21,7 +21,7 @@ from zope.interface import implementer
 
 from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import ConfigError
-from heartbeat.keys import KeyFileError, Keys, read_keys
+from heartbeat.keys import Keys, SecretFileError, read_keys
 from heartbeat.net.endpoints import heartbeat_client, heartbeat_server
 from heartbeat.net.limits import ObserveLimits
 from heartbeat.net.observe import ObservingClientEndpoint, ObservingServerEndpoint
@@ -199,7 +199,7 @@ def _keys(path: str, acceptor: bool) -> Keys:
     """The keys in a file, which no message shows."""
     try:
         return read_keys(path, ids=acceptor)
-    except KeyFileError as error:
+    except SecretFileError as error:
         raise ConfigError("beatKey", str(error)) from None
     except OSError as error:
         raise ConfigError("beatKey", f"{_shown(path)}: {error.strerror or error}") from None

@@ -35,10 +35,11 @@ class Registry(HeartbeatListener):
     of their own (bare or anonymous: their id is their address) never return under it, so they are remembered only
     for ``keep_bare``; without that, clients behind a NAT would be a leak.
 
-    :param clocks: says what time it is
     :ivar keep: seconds for which a dead or left peer stays listed
     :ivar keep_peers: how many of them at most; the oldest goes first
     :ivar keep_bare: seconds for those without a name
+    :ivar follower: called with a listed peer and what happened to it, once that is in the books
+    :ivar clocks: says what time it is
 
     The three settings may be changed at any time. Forgetting needs no timer: it happens when a peer goes and when
     somebody reads, and costs O(1) for each that is forgotten.
@@ -48,7 +49,8 @@ class Registry(HeartbeatListener):
         self.keep = keep
         self.keep_peers = keep_peers
         self.keep_bare = keep_bare
-        self._clocks = clocks
+        self.follower: Callable[[Peer, Event], object] = lambda peer, event: None
+        self.clocks = clocks
         self._peers: dict[str, Peer] = {}
         self._order: list[str] = []
         self._gaps = 0
@@ -73,6 +75,7 @@ class Registry(HeartbeatListener):
         """Take over the state of a listed peer."""
         if self._peers.get(peer.id) is peer:
             self._mark(peer)
+            self.follower(peer, event)
 
     def gone(self, peer: Peer, event: Event) -> None:
         """Remember a peer that is dead or has left, unless another has its id by now."""
@@ -80,7 +83,7 @@ class Registry(HeartbeatListener):
             return
         self._unwell.pop(peer.id, None)
         nameless = peer.bare or peer.id.startswith(_MADE_UP)
-        (self._nameless if nameless else self._named)[peer.id] = self._clocks.seconds()
+        (self._nameless if nameless else self._named)[peer.id] = self.clocks.seconds()
         self._ended[peer.state] += 1
         self._forget()
 
@@ -131,6 +134,8 @@ class Registry(HeartbeatListener):
         limit: int | None = None,
         reason: str | None = None,
         *,
+        service: str | None = None,
+        region: str | None = None,
         size: int = SLICE,
     ) -> Iterator[list[Peer]]:
         """The same in steps of at most ``size`` peers looked at, for a caller that must not keep others waiting.
@@ -142,9 +147,11 @@ class Registry(HeartbeatListener):
         :param after: only those behind this id, which need not be listed (any more)
         :param limit: no more than this many
         :param reason: only those that are dead of this cause
+        :param service: only those that announce it
+        :param region: only those that say they are there (``region`` in their meta)
         """
         self._forget()
-        fits = _filter(state, q, reason)
+        fits = _filter(state, q, reason, service, region)
         start = 0 if after is None else bisect_right(self._order, after)
         left = len(self._peers) + size if limit is None else limit
         while left > 0 and (ids := self._order[start : start + size]):
@@ -180,7 +187,7 @@ class Registry(HeartbeatListener):
         named, nameless = self._named, self._nameless
         if not named and not nameless:
             return
-        now = self._clocks.seconds()
+        now = self.clocks.seconds()
         for ended, keep in ((named, self.keep), (nameless, self.keep_bare)):
             while ended and now - next(iter(ended.values())) >= keep:
                 self._drop(next(iter(ended)))
@@ -196,13 +203,17 @@ class Registry(HeartbeatListener):
             self._gaps = 0
 
 
-def _filter(state: State | None, q: str | None, reason: str | None) -> Callable[[Peer], bool]:
+def _filter(
+    state: State | None, q: str | None, reason: str | None, service: str | None, region: str | None
+) -> Callable[[Peer], bool]:
     wanted = q.casefold() if q else None
 
     def fits(peer: Peer) -> bool:
         return (
             (state is None or peer.state is state)
             and (reason is None or peer.cause == reason)
+            and (service is None or service in peer.services)
+            and (region is None or peer.meta.get("region") == region)
             and (wanted is None or _mentions(peer, wanted))
         )
 

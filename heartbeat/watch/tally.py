@@ -112,6 +112,10 @@ class Totals(HeartbeatListener):
         if tally is not None:
             self._retired.add(tally)
 
+    def spared(self) -> dict[str, int]:
+        """How many a plain timer would have killed, by reason; looks at nobody."""
+        return dict(self._retired.spared)
+
     def sums(self) -> Sums:
         """All of it, as of now, in one go: about 0.4 ms for 1,000 living."""
         (sums,) = self.walk(max(1, len(self._living)))

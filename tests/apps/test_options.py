@@ -163,6 +163,7 @@ class ServerOptionsTests(OptionsTestCase):
             "auth": '"none"',
             "shared-key": f'"{self.secrets()}"',
             "token-key": f'"{self.secrets()}"',
+            "web-password-file": f'"{self.password_file()}"',
         }
         numbers = {
             "max-connections": "5",
@@ -181,6 +182,13 @@ class ServerOptionsTests(OptionsTestCase):
     def secrets(self) -> str:
         """A file of keys."""
         path = Path(self.file(f"{new_key()}\n"))
+        path.chmod(0o600)
+        return str(path)
+
+    def password_file(self) -> str:
+        """A file with a password, that nobody else can read."""
+        path = Path(self.mktemp())
+        path.write_text("open sesame\n")
         path.chmod(0o600)
         return str(path)
 

@@ -1,12 +1,19 @@
-"""Run the benchmarks: ``python -m tests.benchmarks [beat] [memory] [proof] [wheel] [--small]``."""
+"""Run the benchmarks: ``python -m tests.benchmarks [beat] [memory] [proof] [wheel] [board] [followers] [--small]``."""
 
 from __future__ import annotations
 
 import sys
 
-from tests.benchmarks import beat, memory, proof, wheel
+from tests.benchmarks import beat, board, followers, memory, proof, wheel
 
-KNOWN = {"beat": beat, "memory": memory, "proof": proof, "wheel": wheel}
+KNOWN = {
+    "beat": beat,
+    "memory": memory,
+    "proof": proof,
+    "wheel": wheel,
+    "board": board,
+    "followers": followers,
+}
 
 
 def main(arguments: list[str]) -> int:

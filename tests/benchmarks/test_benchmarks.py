@@ -6,7 +6,7 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.benchmarks import beat, comparisons, memory, proof, wheel
+from tests.benchmarks import beat, board, comparisons, followers, memory, proof, wheel
 from tests.benchmarks.minute import beat_for_a_minute
 from tests.benchmarks.scrape import counter
 from tests.benchmarks.table import Figures, bar, ratio, render
@@ -67,6 +67,39 @@ class ProofBenchmark(SynchronousTestCase):
         for name in (proof.ECHO, proof.TLS, proof.SIGNED, proof.PLAIN, proof.SEALED):
             self.assertGreater(report.cost[name].median, 0.0)
             self.assertIn(name, str(report))
+
+
+class BoardBenchmark(SynchronousTestCase):
+    """The pages under load."""
+
+    if not LINUX:
+        skip = "reads /proc and uses epoll: Linux only"
+
+    def test_every_page_gets_a_figure(self) -> None:
+        """Each page was answered several times and told of new beats, and the beats' round trips were measured."""
+        report = board.measure(board.SMALL)
+        self.assertEqual(set(report.answers), set(board.PATHS))
+        self.assertGreater(min(map(len, report.answers.values())), 1)
+        for path, ages in report.ages.items():
+            self.assertTrue(any(age is not None for age in ages), path)
+        self.assertGreater(len(report.quiet), board.SMALL.connections)
+        self.assertGreater(len(report.asked), board.SMALL.connections)
+        self.assertIn("longest answer", str(report))
+
+
+class FollowersBenchmark(SynchronousTestCase):
+    """Followers that stop reading."""
+
+    if not LINUX:
+        skip = "reads /proc and uses epoll: Linux only"
+
+    def test_they_have_a_figure(self) -> None:
+        """Memory was seen to grow by them, and by less than what they did not read."""
+        report = followers.measure(followers.SMALL)
+        self.assertGreater(report.idle, 0.0)
+        self.assertGreaterEqual(report.unread, report.idle)
+        self.assertLess(report.unread, report.events)  # each event has about a KiB
+        self.assertIn("50 followers", str(report))
 
 
 class WheelBenchmark(SynchronousTestCase):

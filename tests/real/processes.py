@@ -178,12 +178,12 @@ class Server(_Process):
     :ivar web: where the API is asked
     """
 
-    def __init__(self, *options: str, port: int = 0, **more: Any) -> None:
+    def __init__(self, *options: str, port: int = 0, web: str = _FREE, **more: Any) -> None:
         listen = f"tcp:{port}:interface=127.0.0.1"
-        super().__init__("heartbeat-server", "--listen", listen, "--web", _FREE, *options, **more)
+        super().__init__("heartbeat-server", "--listen", listen, "--web", web, *options, **more)
         try:
             self.port = int(self.find(r"listening heartbeat tcp 127\.0\.0\.1:(\d+)")[1])
-            self.web = int(self.find(r"listening web http://127\.0\.0\.1:(\d+)/")[1])
+            self.web = int(self.find(r"listening web https?://127\.0\.0\.1:(\d+)/")[1])
         except AssertionError:
             self.kill()
             raise

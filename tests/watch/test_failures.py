@@ -59,6 +59,8 @@ class RecordTests(FailuresCase):
                 "failure_reason": "peer_closed",
                 "phase": "live",
                 "trace_id": None,
+                "services": [],
+                "region": "",
                 "evidence": {
                     "silent_s": 2.0,
                     "at": round(at - 0.5, 3),
@@ -74,6 +76,23 @@ class RecordTests(FailuresCase):
             },
         )
         json.dumps(told)
+
+    def test_where_and_what_it_was(self) -> None:
+        """Its services are told, and its region: its own word for it, else that of this server."""
+        self.failures.region = "here"
+        self.join("a", services=("auth", "http"), meta={"region": "there"}).die()
+        self.join("b", meta={"region": ""}).die()
+        newest, older = self.failures.newest()
+        self.assertEqual((older.as_json()["services"], older.as_json()["region"]), (["auth", "http"], "there"))
+        self.assertEqual((newest.as_json()["services"], newest.as_json()["region"]), ([], "here"))
+
+    def test_one_by_its_id(self) -> None:
+        """A record is found by its id as long as it is remembered, be it of a peer or of a knock."""
+        self.join("a").die()
+        Somebody(self.hands, "b", self.failures).die("hello_timeout")
+        for one in self.failures.newest():
+            self.assertIs(self.failures.get(one.id), one)
+        self.assertIsNone(self.failures.get(7))
 
     def test_its_last_events(self) -> None:
         """The flight recorder is read when the peer dies, and later events of its judge, or steps of the clock on the

@@ -23,6 +23,7 @@ from heartbeat.apps.reuseport import SharedPorts, handed_on
 from heartbeat.apps.server.demo import Demo
 from heartbeat.apps.server.drain import Drain
 from heartbeat.apps.server.settings import TABLE, Options, ServerSettings, server_settings
+from heartbeat.apps.server.weboptions import exposure
 from heartbeat.apps.stopping import unless_hurried
 from heartbeat.apps.systemd import Systemd
 from heartbeat.apps.telemetry import Telemetry
@@ -36,7 +37,7 @@ from heartbeat.watch.failures import Failures
 from heartbeat.watch.listeners import Listeners
 from heartbeat.watch.registry import Registry
 from heartbeat.watch.tally import Totals
-from heartbeat.watch.web import make_site
+from heartbeat.watch.web import Vitals, make_site
 
 __all__ = ["Options", "Server", "makeService"]
 
@@ -52,6 +53,7 @@ class Server(MultiService):
     :ivar factory: accepts the peers
     :ivar registry: who is there
     :ivar failures: who failed
+    :ivar site: shows both
     """
 
     def __init__(
@@ -88,7 +90,8 @@ class Server(MultiService):
         self.systemd = Systemd(reactor, self._status)
         self._ports: Any = SharedPorts(reactor) if settings.reuse_port else reactor
         self.listening = [self._listen("heartbeat", "--listen", text, self.factory) for text in settings.listen]
-        self.web = None if settings.web == "none" else self._listen("web", "--web", settings.web, self._site())
+        self.site = self._site()
+        self.web = None if settings.web == "none" else self._listen("web", "--web", settings.web, self.site)
         self.apply(settings)
         every = self.listening if self.web is None else [*self.listening, self.web]
         self._handed_on = [one for one in every if handed_on(one.text, settings.reuse_port)]
@@ -106,9 +109,19 @@ class Server(MultiService):
         self.registry.keep_bare = min(KEEP_BARE, settings.keep)
         self.registry.keep_peers = settings.keep_peers
         self.failures.keep = settings.keep_failures
+        self.failures.region = settings.region
         self.sources.labels = Labels(settings.service, settings.region, settings.cluster)
         self.drain.timeout = settings.drain_timeout
+        self.site.protect(settings.passwords)
+        self._protected = bool(settings.passwords)
         self._levels.use(settings.log_level)
+
+    def startService(self) -> None:
+        """Listen, and warn if the pages can be read from elsewhere."""
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        exposed = exposure(self.web, protected=self._protected)
+        if exposed is not None:
+            self._log.warn("{exposed}", exposed=exposed)
 
     def stopService(self) -> Deferred[None]:
         """Drain, with the web still there to say so; then stop the rest. Nothing remains."""
@@ -152,7 +165,10 @@ class Server(MultiService):
             self._log.info("no metrics: {trouble}", trouble=str(missing))
             metrics = None
         readiness = self.drain.readiness
-        return make_site(self.registry, self.failures, metrics=metrics, readiness=readiness, reactor=self._reactor)
+        vitals = Vitals(self._node, self.sources.totals.spared, self.sources.lag)
+        return make_site(
+            self.registry, self.failures, metrics=metrics, readiness=readiness, vitals=vitals, reactor=self._reactor
+        )
 
 
 def _about(settings: ServerSettings) -> dict[str, str]:

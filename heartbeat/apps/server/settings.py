@@ -13,10 +13,12 @@ from heartbeat.apps.logs import LOG_LEVELS
 from heartbeat.apps.machine import connection_limit, host_name
 from heartbeat.apps.options import CONFIG, Gathered, Setting, SettingOptions, When
 from heartbeat.apps.reuseport import REUSE_PORT
+from heartbeat.apps.server.weboptions import WEB_PASSWORD_FILE, web_passwords
 from heartbeat.apps.traceoptions import trace_settings
 from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import ConfigError
 from heartbeat.keys import Keys
+from heartbeat.watch.web import Passwords
 
 __all__ = ["TABLE", "Options", "ServerSettings", "server_settings"]
 
@@ -28,7 +30,10 @@ MILLIONS: Final = 100_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """What the server was told, checked; one field for each option."""
+    """What the server was told, checked; one field for each option.
+
+    :ivar passwords: what is in ``web_password_file``
+    """
 
     listen: tuple[str, ...]
     web: str
@@ -64,6 +69,8 @@ class ServerSettings:
     push_metrics: str
     reuse_port: bool
     config: str | None
+    web_password_file: str | None = None
+    passwords: Passwords = field(default_factory=Passwords, repr=False)
 
     @property
     def heartbeat(self) -> HeartbeatConfig:
@@ -106,6 +113,7 @@ TABLE: Final = (
         default="tcp:7680:interface=127.0.0.1",
         doc="Where the page, /api, /metrics and the health checks are",
     ),
+    WEB_PASSWORD_FILE,
     Setting(name="store", kind=Text("URL", _store), default="memory:", doc="Where peers are kept"),
     SHARED_KEY,
     AUTH_SETTING,
@@ -227,7 +235,7 @@ class Options(SettingOptions):
 
 def server_settings(gathered: Gathered) -> ServerSettings:
     """The settings, if they fit together. Raises ConfigError that names the option or the key."""
-    values: dict[str, Any] = {**gathered.values, **server_keys(gathered)}
+    values: dict[str, Any] = {**gathered.values, **server_keys(gathered), **web_passwords(gathered)}
     settings = ServerSettings(**values)
     detect = settings.multiplier * settings.ping_interval
     if detect > settings.max_detection:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from heartbeat.watch.web.auth import Passwords
 from heartbeat.watch.web.site import make_site
+from heartbeat.watch.web.strip import Vitals
 
-__all__ = ["make_site"]
+__all__ = ["Passwords", "Vitals", "make_site"]

@@ -14,7 +14,7 @@ from heartbeat.errors import ConfigError
 from heartbeat.watch.web.slices import Slices
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Callable, Generator, Iterable, Mapping
 
     from twisted.web.server import Request
 
@@ -31,6 +31,7 @@ __all__ = [
     "json_answer",
     "json_list",
     "nothing_here",
+    "problem",
     "text_answer",
 ]
 
@@ -48,11 +49,12 @@ _API: Final = b"/api"
 class Answer(NamedTuple):
     """One answer.
 
-    :ivar body: all of it; or in slices, one of which is made per turn of the reactor
+    :ivar body: all of it; or in slices, one of which is made per turn of the reactor; or a function that goes on from
+        here, and returns what ``render`` is to return
     :ivar headers: more headers
     """
 
-    body: bytes | Generator[bytes, None, None]
+    body: bytes | Generator[bytes, None, None] | Callable[[], int]
     media: str = JSON
     status: HTTPStatus = HTTPStatus.OK
     headers: Mapping[str, str] = {}
@@ -136,18 +138,20 @@ class Page(ABC):
             if len(body) <= WHOLE:
                 return body
             body = _in_one(body)
+        if callable(body):
+            return body()
         return Slices(request, body, self._turns).start()
 
     def _answer(self, request: Request) -> Answer:
         if request.method not in _METHODS:
-            refusal = _problem(request, HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD are allowed here")
+            refusal = problem(request, HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD are allowed here")
             return refusal._replace(headers={"Allow": "GET, HEAD"})
         if not self.below and any(request.postpath or ()):
             return nothing_here(request)
         try:
             return self.answer(request)
         except ConfigError as wrong:
-            return _problem(request, HTTPStatus.BAD_REQUEST, str(wrong))
+            return problem(request, HTTPStatus.BAD_REQUEST, str(wrong))
 
 
 class Nothing(Page):
@@ -162,14 +166,15 @@ class Nothing(Page):
 
 def nothing_here(request: Request, what: str = "there is nothing here") -> Answer:
     """404, with the reason."""
-    return _problem(request, HTTPStatus.NOT_FOUND, what)
+    return problem(request, HTTPStatus.NOT_FOUND, what)
 
 
 def _in_one(body: bytes) -> Generator[bytes, None, None]:
     yield body
 
 
-def _problem(request: Request, status: HTTPStatus, what: str) -> Answer:
+def problem(request: Request, status: HTTPStatus, what: str) -> Answer:
+    """An error: JSON under ``/api``, a line of text elsewhere."""
     path = request.path
     if path == _API or path.startswith(_API + b"/"):
         return json_answer({"error": what}, status)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from heartbeat.watch.web import query
 from heartbeat.watch.web.answers import Answer, Page, json_answer, json_list, nothing_here
+from heartbeat.watch.web.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,10 +21,14 @@ __all__ = ["FailureList", "Peers"]
 
 #: Failures told in one go: with 64 events each, ten of them are about 4 ms, and no beat should wait longer for a page.
 SLICE: Final = 10
+#: Failures looked at in one go: about 1 ms.
+LOOKED_AT: Final = 1000
 
 
 class Peers(Page):
-    """``/api/peers`` (``?state= &reason= &q= &after=ID &limit=N``): a list, by id; ``/api/peers/ID``: one peer.
+    """``/api/peers``: a list, by id; ``/api/peers/ID``: one peer.
+
+    ``?state= &reason= &service= &region= &q= &after=ID &limit=N``.
 
     An id may hold any character, the slash too; it is percent-encoded, and in UTF-8.
     """
@@ -47,6 +51,8 @@ class Peers(Page):
                 query.text(request, "after"),
                 query.limit(request),
                 query.cause(request),
+                service=query.text(request, "service"),
+                region=query.text(request, "region"),
             )
         )
 
@@ -57,7 +63,10 @@ class Peers(Page):
 
 
 class FailureList(Page):
-    """``/api/failures`` (``?since=ID &limit=N &reason= &peer=``): a list, newest first."""
+    """``/api/failures``: a list, newest first.
+
+    ``?since=ID &before=ID &limit=N &reason= &service= &region= &peer= &q=``.
+    """
 
     def __init__(self, turns: Turns, failures: Failures) -> None:
         super().__init__(turns)
@@ -65,15 +74,23 @@ class FailureList(Page):
 
     def answer(self, request: Request) -> Answer:
         """The list."""
-        found = self._failures.since(
-            query.failure_id(request),
-            query.limit(request),
-            peer=query.text(request, "peer"),
-            reason=query.cause(request),
-        )
-        return json_list(_slices(found))
+        shown, since, limit = View.of(request), query.failure_id(request), query.limit(request)
+        return json_list(_slices(self._failures.newest(), shown, since, limit))
 
 
-def _slices(found: Iterator[Failure]) -> Iterator[list[Failure]]:
-    while part := list(islice(found, SLICE)):
+def _slices(newest: list[Failure], shown: View, since: int, limit: int | None) -> Iterator[list[Failure]]:
+    """At most :data:`SLICE` failures that fit, and :data:`LOOKED_AT` that do not, in one go."""
+    part: list[Failure] = []
+    left = len(newest) if limit is None else limit
+    before = int(shown.before or 0)
+    for index, one in enumerate(newest):
+        if one.id <= since or not left:
+            break
+        if (not before or one.id < before) and shown.has(one):
+            part.append(one)
+            left -= 1
+        if len(part) >= SLICE or index % LOOKED_AT == LOOKED_AT - 1:
+            yield part
+            part = []
+    if part:
         yield part

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from heartbeat import __version__
 from heartbeat.watch.web.answers import Answer, Page, json_answer, text_answer
+from heartbeat.watch.web.traceparent import continued
 
 if TYPE_CHECKING:
     from twisted.web.server import Request
@@ -46,7 +47,10 @@ class Ready(Page):
 
 
 class Health(Page):
-    """``/health``: the same as JSON, with a few numbers: ``status`` is ``ok`` or ``unready``."""
+    """``/health``: the same as JSON, with a few numbers: ``status`` is ``ok`` or ``unready``.
+
+    A ``traceparent`` is answered by one of the same trace.
+    """
 
     def __init__(self, turns: Turns, readiness: Readiness, registry: Registry) -> None:
         super().__init__(turns)
@@ -62,4 +66,6 @@ class Health(Page):
             "version": __version__,
             "peers": {state.value: number for state, number in self._registry.counts().items()},
         }
-        return json_answer(told, HTTPStatus.OK if reason is None else HTTPStatus.SERVICE_UNAVAILABLE)
+        answer = json_answer(told, HTTPStatus.OK if reason is None else HTTPStatus.SERVICE_UNAVAILABLE)
+        trace = continued(request.getHeader("traceparent"))
+        return answer if trace is None else answer._replace(headers={"traceparent": trace})

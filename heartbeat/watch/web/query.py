@@ -70,12 +70,12 @@ def limit(request: Request) -> int | None:
     return number
 
 
-def failure_id(request: Request) -> int:
+def failure_id(request: Request, name: str = "since") -> int:
     """``since``: the id of a failure; 0 if it is absent. Raises ConfigError."""
-    value = text(request, "since")
+    value = text(request, name)
     number = 0 if value is None else _whole(value)
     if number is None:
-        raise ConfigError("since", f"must be the id of a failure (digits), not {(value or '')[:_SHOWN]!r}")
+        raise ConfigError(name, f"must be the id of a failure (digits), not {(value or '')[:_SHOWN]!r}")
     return number
 
 

@@ -8,24 +8,31 @@ from twisted.logger import Logger, LogLevel
 from twisted.web import http
 from twisted.web.server import Request, Site
 
+from heartbeat.watch.news import News
 from heartbeat.watch.web.answers import Answer, Page, nothing_here
 from heartbeat.watch.web.api import FailureList, Peers
+from heartbeat.watch.web.assets import Static
+from heartbeat.watch.web.auth import OPEN, Passwords, Refusal
+from heartbeat.watch.web.events import Events
 from heartbeat.watch.web.health import PROBES, Alive, Health, Readiness, Ready
 from heartbeat.watch.web.metrics import MetricsPage, Scraped
-from heartbeat.watch.web.page import FrontPage
+from heartbeat.watch.web.page import FrontPage, Reasons
 from heartbeat.watch.web.slices import Turns
+from heartbeat.watch.web.stream import Broadcast
+from heartbeat.watch.web.strip import Vitals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted.internet.interfaces import IReactorTime
+    from twisted.web.resource import IResource
 
     from heartbeat.watch.failures import Failures
     from heartbeat.watch.registry import Registry
 
 __all__ = ["WebRequest", "WebSite", "make_site"]
 
-#: Seconds that a connection may idle between two requests. A page asks again every 5 s, a Prometheus every 15 to 60.
+#: Seconds that a connection may idle between two requests. A page asks again every 2 s, a Prometheus every 15 to 60.
 IDLE: Final = 75
 
 #: On every answer. No script is ever loaded, nothing is kept, nobody frames us; a page that needs more says so itself.
@@ -58,6 +65,8 @@ class WebRequest(Request):
 class WebSite(Site):
     """A site without an access log file: requests are log events, and those of probes only for who debugs.
 
+    Make it with :func:`make_site`.
+
     Twisted's own line has the time of ``reactor.seconds``, which is 1970 where that is monotonic; a log event has the
     right time by itself.
     """
@@ -65,9 +74,21 @@ class WebSite(Site):
     noisy = False
     logger = Logger()
 
-    def __init__(self, root: Page, reactor: IReactorTime) -> None:
+    def __init__(self, root: _Root, reactor: IReactorTime, broadcast: Broadcast) -> None:
         build: Callable[..., None] = super().__init__
         build(root, requestFactory=WebRequest, parsePOSTFormSubmission=False, timeout=IDLE, reactor=reactor)
+        self._root = root
+        self._broadcast = broadcast
+
+    def protect(self, passwords: Passwords) -> None:
+        """Ask for one of these passwords from now on; whoever follows the events already goes on."""
+        self._root.passwords = passwords
+
+    def stopFactory(self) -> None:
+        """Nobody listens any more: end what would go on for ever."""
+        self._broadcast.close()
+        stop: Callable[[], None] = super().stopFactory
+        stop()
 
     def log(self, request: http.Request) -> None:
         """Tell of a finished request."""
@@ -87,18 +108,33 @@ class _Branch(Page):
         return nothing_here(request)
 
 
+class _Root(_Branch):
+    """All of the site, for those who may see it."""
+
+    def __init__(self, turns: Turns) -> None:
+        super().__init__(turns)
+        self.passwords = Passwords()
+
+    def getChildWithDefault(self, name: bytes, request: Request) -> IResource:
+        if self.passwords and name not in OPEN and not self.passwords.allow(request):
+            return Refusal(self._turns)
+        return super().getChildWithDefault(name, request)
+
+
 def make_site(
     registry: Registry,
     failures: Failures,
     *,
     metrics: Scraped | None = None,
     readiness: Readiness = lambda: None,
+    vitals: Vitals | None = None,
     reactor: IReactorTime | None = None,
 ) -> WebSite:
-    """Everything under one root, ready for ``listen``.
+    """Everything under one root, ready for ``listen``. It follows the register and the board.
 
     :param metrics: :func:`heartbeat.watch.export.metrics_of`, or None: ``/metrics`` then says what to install (501)
     :param readiness: gives the reason why no new peers are wanted now, one line, or None
+    :param vitals: what the page tells about the server itself
     :param reactor: None: the installed one
     """
     if reactor is None:
@@ -106,12 +142,16 @@ def make_site(
 
         reactor = cast("IReactorTime", installed)
     turns = Turns(reactor)
+    broadcast = Broadcast(turns, News(registry, failures))
     api = _Branch(turns)
+    api.putChild(b"events", Events(turns, broadcast))
     api.putChild(b"peers", Peers(turns, registry))
     api.putChild(b"failures", FailureList(turns, failures))
-    root = _Branch(turns)
+    root = _Root(turns)
     for path, page in {
-        b"": FrontPage(turns, registry, failures),
+        b"": FrontPage(turns, registry, failures, vitals or Vitals()),
+        b"reasons": Reasons(turns),
+        b"static": Static(turns),
         b"api": api,
         b"livez": Alive(turns),
         b"readyz": Ready(turns, readiness),
@@ -119,7 +159,7 @@ def make_site(
         b"metrics": MetricsPage(turns, metrics),
     }.items():
         root.putChild(path, page)
-    return WebSite(root, reactor)
+    return WebSite(root, reactor, broadcast)
 
 
 def access_line(request: http.Request) -> str:

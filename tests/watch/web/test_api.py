@@ -34,7 +34,7 @@ class PeersTests(WebCase):
         """``state``, ``reason``, ``q``, ``after`` and ``limit``, alone and together; an empty one is none."""
         for number in range(6):
             self.join(f"p{number}")
-        self.join("x", services=("Billing",)).die("peer_closed")
+        self.join("x", services=("Billing",), meta={"region": "north"}).die("peer_closed")
         for query, found in {
             "state=alive&limit=2": ["p0", "p1"],
             "state=alive&limit=2&after=p1": ["p2", "p3"],
@@ -44,6 +44,10 @@ class PeersTests(WebCase):
             "reason=path_dead": [],
             "q=billing": ["x"],
             "q=P3&state=": ["p3"],
+            "service=Billing": ["x"],
+            "service=bill": [],
+            "region=north": ["x"],
+            "region=north&state=alive": [],
             "state=&reason=&q=&after=&limit=": ["p0", "p1", "p2", "p3", "p4", "p5", "x"],
             "somebody=elses": ["p0", "p1", "p2", "p3", "p4", "p5", "x"],
         }.items():
@@ -167,6 +171,11 @@ class FailuresTests(WebCase):
             "limit=2": ["p4", "p3"],
             "peer=p1": ["p1"],
             "reason=peer_closed": ["p3", "p1"],
+            f"before={told[2]['id']}": ["p1", "p0"],
+            f"before={told[1]['id']}&since={told[3]['id']}": ["p2"],
+            "q=P4": ["p4"],
+            "service=auth": [],
+            "region=north": [],
         }.items():
             self.assertEqual([one["peer"] for one in self.ask(f"/api/failures?{query}").json], found, query)
 
@@ -176,6 +185,16 @@ class FailuresTests(WebCase):
         self.assertEqual(len(self.have_failed(595)), 595)
         answered = self.ask("/api/failures")
         self.assertEqual([part.count(b'"phase"') for part in answered.parts], [10] * 59 + [5, 0])
+
+    def test_looking_for_a_few_among_many(self) -> None:
+        """What does not fit is passed over in slices, too."""
+        self.failures.keep = 3000
+        self.join("first").die("peer_reset")
+        for number in range(2500):
+            self.join(f"p{number}").die()
+        answered = self.ask("/api/failures?reason=peer_reset")
+        self.assertEqual([one["peer"] for one in answered.json], ["first"])
+        self.assertGreaterEqual(answered.turns, 3)
 
     def test_events(self) -> None:
         """The flight recorder of each, and no more of it than it keeps; one peer alone tells the same."""
@@ -215,6 +234,7 @@ class BadInputTests(WebCase):
             ("/api/failures?since=yesterday", "since", "'yesterday'"),
             ("/api/failures?since=-1", "since", "'-1'"),
             ("/api/failures?limit=many", "limit", "'many'"),
+            ("/api/failures?before=x", "before", "'x'"),
             ("/api/failures?reason=none", "reason", "'none'"),
         ):
             answered = self.ask(path)

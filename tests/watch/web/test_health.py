@@ -49,6 +49,28 @@ class ProbeTests(WebCase):
         self.assertEqual(answered.status, 503)
         self.assertEqual((answered.json["status"], answered.json["reason"]), ("unready", "draining"))
 
+    def test_traceparent(self) -> None:
+        """/health goes on with the trace of who asks, in a span of its own; what is no trace is left alone."""
+        trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+        for flags, answered_flags in (("01", "01"), ("00", "00"), ("ff", "01")):
+            told = self.ask("/health", traceparent=f"00-{trace}-{span}-{flags}").headers["traceparent"]
+            self.assertRegex(told, f"^00-{trace}-[0-9a-f]{{16}}-{answered_flags}$")
+            self.assertNotIn(span, told)
+        later = self.ask("/health", traceparent=f"01-{trace}-{span}-01-more").headers["traceparent"]
+        self.assertTrue(later.startswith(f"00-{trace}-"))
+        for header in (
+            "",
+            "x",
+            f"00-{trace}-{span}",
+            f"00-{trace}-{span}-01-more",
+            f"ff-{trace}-{span}-01",
+            f"00-{trace.upper()}-{span}-01",
+            f"00-{'0' * 32}-{span}-01",
+            f"00-{trace}-{'0' * 16}-01",
+        ):
+            self.assertNotIn("traceparent", self.ask("/health", traceparent=header).headers, header)
+        self.assertNotIn("traceparent", self.ask("/health").headers)
+
     def test_a_probe_takes_no_turn(self) -> None:
         """A probe is answered at once, with its length."""
         self.connection.send("/livez")
