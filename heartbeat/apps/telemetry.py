@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from heartbeat import __version__
-from heartbeat.apps.traceoptions import AUTO, wanted
-from heartbeat.errors import MissingExtra
+from heartbeat.apps.traceoptions import AUTO, check_protocol, wanted
+from heartbeat.errors import ConfigError
 from heartbeat.watch.export import push_of, spans_of
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Telemetry(Service):
     :param traces: the option
     :param metrics: the option
     :param sources: of the metrics; None: there are none to push
-    :raises MissingExtra: it was asked for by name, and is not installed
+    :raises ConfigError: it was asked for by name, and is not installed (MissingExtra), or is to be sent by gRPC
     :ivar push: the metrics, None where they are not pushed; one of the listeners
     """
 
@@ -52,9 +52,9 @@ class Telemetry(Service):
         self._spans: Spans | None = None
         self.push: Push | None = None
         if wanted(traces, "TRACES"):
-            self._spans = _made(traces, lambda: spans_of("--traces", about))
+            self._spans = _made("TRACES", traces, lambda: spans_of("--traces", about))
         if sources is not None and wanted(metrics, "METRICS"):
-            self.push = _made(metrics, lambda: push_of("--push-metrics", about, sources, reactor))
+            self.push = _made("METRICS", metrics, lambda: push_of("--push-metrics", about, sources, reactor))
 
     def tracer(self) -> Any:
         """What makes spans (``opentelemetry.trace.Tracer``), None where nobody wants them."""
@@ -110,12 +110,13 @@ class Telemetry(Service):
         return off_thread(self._reactor, close).addBoth(lambda _: self._complaints.remove())
 
 
-def _made(choice: str, make: Callable[[], T]) -> T | None:
-    """What was asked for; where only the environment asks, a missing package is a line in the log."""
+def _made(signal: str, choice: str, make: Callable[[], T]) -> T | None:
+    """What was asked for; where only the environment asks, what stands in its way is a line in the log."""
     try:
+        check_protocol(signal)
         return make()
-    except MissingExtra as missing:
+    except ConfigError as trouble:
         if choice != AUTO:
             raise
-        Logger(namespace="heartbeat.telemetry").warn("not sent: {trouble}", trouble=str(missing))
+        Logger(namespace="heartbeat.telemetry").warn("not sent: {trouble}", trouble=str(trouble))
         return None

@@ -11,11 +11,13 @@ from heartbeat.apps.kinds import Kind, OneOf, shown
 from heartbeat.apps.options import Setting
 from heartbeat.errors import ConfigError
 
-__all__ = ["Ratio", "trace_settings", "wanted"]
+__all__ = ["Ratio", "check_protocol", "trace_settings", "wanted"]
 
 AUTO: Final = "auto"
 OTLP: Final = "otlp"
 NONE: Final = "none"
+#: How OTLP is spoken: its exporter is the one of the extra ``otel``.
+SPOKEN: Final = "http/protobuf"
 _DECIMAL: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)", re.ASCII)
 
 
@@ -70,6 +72,19 @@ def trace_settings(*, beats: bool = True, metrics: bool = False) -> tuple[Settin
     :param metrics: there are metrics to push
     """
     return (_TRACES, *((_BEATS,) if beats else ()), *((_METRICS,) if metrics else ()))
+
+
+def check_protocol(signal: str, environ: Mapping[str, str] = os.environ) -> None:
+    """Refuse to send in a way that the collector does not expect. Raises ConfigError that names the variable.
+
+    :param signal: as in :func:`wanted`
+    """
+    for name in (f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        text = environ.get(name, "").strip()
+        if text:
+            if text != SPOKEN:
+                raise ConfigError(name, f"only {SPOKEN} is spoken here, not {shown(text)}")
+            return
 
 
 def wanted(choice: str, signal: str, environ: Mapping[str, str] = os.environ) -> bool:

@@ -13,7 +13,7 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from heartbeat.apps.telemetry import Telemetry
-from heartbeat.apps.traceoptions import Ratio, wanted
+from heartbeat.apps.traceoptions import Ratio, check_protocol, wanted
 from heartbeat.errors import ConfigError, MissingExtra
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
@@ -105,6 +105,22 @@ class TelemetryTests(SynchronousTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, events.append)
         self.assertIsNone(Telemetry(Clock(), {}, traces="auto").tracer())
         self.assertIn("txheartbeat[otel]", events[-1]["trouble"])
+
+    def test_another_protocol(self) -> None:
+        """A collector that is to be spoken to by gRPC is not sent HTTP; the more exact variable counts."""
+        for environ, expected in (
+            ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "OTEL_EXPORTER_OTLP_PROTOCOL"),
+            ({"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/json"}, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"),
+        ):
+            with self.assertRaisesRegex(ConfigError, f"{expected}: only http/protobuf"):
+                check_protocol("TRACES", environ)
+        either = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"}
+        check_protocol("TRACES", either)
+        check_protocol("TRACES", {})
+        os.environ.update({**ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"})
+        self.assertIsNone(Telemetry(Clock(), {}, traces="auto").tracer())
+        with self.assertRaises(ConfigError):
+            Telemetry(Clock(), {}, traces="otlp")
 
     @skipUnless(HAVE_SDK, "the extra otel is not installed")
     def test_a_tracer(self) -> None:
