@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import signal
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
+from typing import Any, ClassVar
 from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.real.collector import Collector, Sent
-from tests.real.processes import Agent, Server, poll
+from tests.real.processes import Agent, Server, _Process, poll
 from tests.real.rawpeer import connect
 
 HAVE_OTLP = all(find_spec(name) for name in ("opentelemetry", "opentelemetry.sdk", "opentelemetry.proto"))
@@ -92,6 +95,66 @@ class TraceTests(SynchronousTestCase):
         self.server.stop()
         span = self.sent("heartbeat.ping", "billing", **{"heartbeat.peer.id": "raw"})
         self.assertEqual((span.trace_id, span.parent_id), (trace, answer["traceparent"][36:52]))
+
+
+class Sick(BaseHTTPRequestHandler):
+    """A web server that is not well. It remembers the traces in which it was asked."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.headers["traceparent"])
+        self.send_response(503)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@skipUnless(HAVE_OTLP, MISSING)
+class ProbeTests(SynchronousTestCase):
+    """A prober, a target and a collector."""
+
+    def test_a_request_that_failed(self) -> None:
+        """The request's header, the prober's log, its board and the span that the collector got are of one trace."""
+        target = ThreadingHTTPServer(("127.0.0.1", 0), Sick)
+        target.daemon_threads = True
+        threading.Thread(target=target.serve_forever, args=(0.05,), daemon=True).start()
+        self.addCleanup(target.server_close)
+        self.addCleanup(target.shutdown)
+        collector = Collector()
+        self.addCleanup(collector.close)
+        url = f"http://127.0.0.1:{target.server_port}/health"
+        options = ("--url", url, "--interval", "0.3", "--web", "tcp:0:interface=127.0.0.1", "--log-json")
+        variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+        prober = Probed("heartbeat-probe", *options, variables=variables)
+        self.addCleanup(prober.kill)
+        failure = prober.failure(url, 10.0)
+        self.assertEqual(failure["failure_reason"], "http_5xx")
+        trace = failure["trace_id"]
+        asked = poll(lambda: next((one for one in Sick.asked if one[3:35] == trace), None), 5.0, "the request")
+        span = poll(
+            lambda: next((one for one in list(collector.spans) if one.trace_id == trace), None), 5.0, "its span"
+        )
+        self.assertEqual((span.name, span.span_id, span.kind), ("heartbeat.probe", asked[36:52], 3))
+        self.assertTrue(span.error)
+        expected = {"url.full": url, "error.type": "http_5xx", "http.response.status_code": 503}
+        self.assertEqual({name: span.attributes.get(name) for name in expected}, expected)
+        prober.find(r'"reason": "http_5xx".*"trace_id": "[0-9a-f]{32}"')
+        self.assertEqual(prober.complaints(), [])
+
+
+class Probed(Server):
+    """A prober; it is asked as a server is."""
+
+    def __init__(self, *arguments: str, **more: Any) -> None:
+        _Process.__init__(self, *arguments, **more)
+        try:
+            self.web = int(self.find(r"listening web http://127\.0\.0\.1:(\d+)/")[1])
+        except AssertionError:
+            self.kill()
+            raise
 
 
 @skipUnless(HAVE_OTLP, MISSING)
