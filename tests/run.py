@@ -20,7 +20,7 @@ from tests.environment import CHECKOUT, Impossible, debian, install, program
 
 #: What some tests need besides Python, as Debian packages. Tests that miss theirs are skipped and say so.
 DEBIAN_PACKAGES: tuple[str, ...] = (
-    "iproute2", "iptables", "conntrack", "redis-server", "chromium", "chromium-driver",
+    "iproute2", "iptables", "conntrack", "prometheus", "redis-server", "chromium", "chromium-driver",
 )  # fmt: skip
 #: The rooms whose every decision is tested, and how much of them a run must reach, in per cent of lines and branches.
 MEASURED_ROOMS = ("wire", "liveness", "session")

@@ -23,6 +23,8 @@ from heartbeat.apps.peerlog import PeerLog
 from heartbeat.apps.progress import ProgressFile
 from heartbeat.apps.reload import Reload
 from heartbeat.apps.stopping import unless_hurried
+from heartbeat.apps.systemd import Systemd
+from heartbeat.apps.telemetry import Telemetry
 from heartbeat.apps.tlsoptions import (
     agent_certificates,
     agent_pins,
@@ -30,12 +32,14 @@ from heartbeat.apps.tlsoptions import (
     check_agent_tls,
     tls_servers,
 )
+from heartbeat.apps.traceoptions import trace_settings
 from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import ConfigError
 from heartbeat.keys import Keys
 from heartbeat.net import HeartbeatClientService
 from heartbeat.net.tls.certificates import Minimum
 from heartbeat.net.tls.pins import Policy
+from heartbeat.watch.listeners import Listeners
 
 __all__ = ["Agent", "AgentSettings", "Options", "makeService"]
 
@@ -62,6 +66,8 @@ class AgentSettings:
     keepalive: Probes
     user_timeout: UserTimeout
     rto_max: float | None
+    traces: str
+    trace_beats: float
     log_json: bool
     log_level: str | None
     config: str | None
@@ -112,6 +118,7 @@ TABLE: Final = (
     Setting(name="ping-interval", kind=Seconds(0.001, 100), default=0.5, doc="Between two PINGs"),
     Setting(name="adaptive", kind=Flag(negative=True), default=True, doc="Ping faster while answers are being lost"),
     *kernel_settings(When.RESTART),
+    *trace_settings(),
     Setting(
         name="log-level",
         kind=OneOf("LEVEL", LOG_LEVELS),
@@ -204,7 +211,13 @@ class Agent(MultiService):
             given_up=lambda: stop_reactor(reactor, f"{Options.command}: superseded: is {settings.id!r} used twice?"),
         )
         self._use(settings)
-        for part in (self.client, Reload(reactor, TABLE, settings, read, self.apply)):
+        connectors = self.client.connectors
+        about = {"service.name": Options.command, "service.instance.id": settings.id}
+        telemetry = Telemetry(reactor, about, traces=settings.traces)
+        connectors.listener = Listeners(*telemetry.watch(connectors, settings.trace_beats), self.peer_log)
+        self.systemd = Systemd(reactor, self._status)
+        reload = Reload(reactor, TABLE, settings, read, self.apply, systemd=self.systemd)
+        for part in (telemetry, self.systemd, self.client, reload):
             part.setServiceParent(self)  # type: ignore[no-untyped-call]  # Twisted's
 
     def apply(self, settings: AgentSettings) -> None:
@@ -232,7 +245,12 @@ class Agent(MultiService):
         """Leave with BYE 0. A second signal does not wait until it has arrived."""
         return Deferred.fromCoroutine(self._stop())
 
+    def _status(self) -> str:
+        heartbeat = self.client.heartbeat
+        return "not connected" if heartbeat is None else f"{heartbeat.peer.id}: {heartbeat.state.value}"
+
     async def _stop(self) -> None:
+        self.systemd.stopping()
         await unless_hurried(self._reactor, super().stopService())  # type: ignore[no-untyped-call]  # Twisted's
         self.peer_log.stop()
 

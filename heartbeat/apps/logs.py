@@ -48,8 +48,13 @@ FIELDS: Final = (
 #: The levels of twisted.logger, from the least.
 LOG_LEVELS: Final = tuple(level.name for level in LogLevel.iterconstants())
 
-#: Where Twisted's ClientService tells of each retry, at info. Ten thousand agents that come back are no news.
-RETRIES: Final = ("heartbeat.net.client.HeartbeatClientService", "heartbeat.apps.agent.Client")
+#: Where Twisted's ClientService tells of each retry, and its HTTP client of each connection, at info. Ten thousand
+#: agents that come back are no news, and neither is a probe every five seconds.
+RETRIES: Final = (
+    "heartbeat.net.client.HeartbeatClientService",
+    "heartbeat.apps.agent.Client",
+    "twisted.web.client._HTTP11ClientFactory",
+)
 
 #: What ``--log-format`` of ``twist`` may be shortened to. Its options do not tell a default from a choice.
 FORMAT_OPTION: Final = "--log-fo"

@@ -117,9 +117,8 @@ class PeerLog(HeartbeatListener):
         self._sum_up(now)
         if self._throttle.admit(level, key, now):
             session = peer.session or None
-            self._log.emit(
-                LogLevel.levelWithName(level), text, peer=peer.id, address=peer.address, session=session, **fields
-            )
+            about = {"peer": peer.id, "address": peer.address, "session": session, "trace_id": peer.trace_id}
+            self._log.emit(LogLevel.levelWithName(level), text, **about, **fields)
         elif self._timer is None:
             self._arm(now)
 

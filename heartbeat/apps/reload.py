@@ -17,6 +17,8 @@ from heartbeat.errors import ConfigError
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorFromThreads
 
+    from heartbeat.apps.systemd import Systemd
+
 __all__ = ["Reload", "changed"]
 
 S = TypeVar("S")
@@ -41,6 +43,7 @@ class Reload(Service, Generic[S]):
     :param table: the settings of the command
     :param read: gives the settings anew; raises ConfigError or OSError
     :param apply: puts settings into effect; given the new ones, in which those that need a restart are new, too
+    :param systemd: is told when it begins and when it is over
     :ivar settings: those in force
     """
 
@@ -51,6 +54,8 @@ class Reload(Service, Generic[S]):
         settings: S,
         read: Callable[[], S],
         apply: Callable[[S], None],
+        *,
+        systemd: Systemd | None = None,
     ) -> None:
         self.settings = settings
         self._log = Logger(namespace="heartbeat.reload")
@@ -58,7 +63,8 @@ class Reload(Service, Generic[S]):
         self._started_with = settings
         self._read = read
         self._apply = apply
-        self._signals = Signals(reactor, HANGUP, self.reload)
+        self._systemd = systemd
+        self._signals = Signals(reactor, HANGUP, self._hung_up)
 
     def startService(self) -> None:
         """Listen for SIGHUP."""
@@ -69,6 +75,15 @@ class Reload(Service, Generic[S]):
         """Listen no more."""
         self._signals.close()
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+
+    def _hung_up(self) -> None:
+        if self._systemd is not None:
+            self._systemd.reloading()
+        try:
+            self.reload()
+        finally:
+            if self._systemd is not None:
+                self._systemd.reloaded()
 
     def reload(self) -> None:
         """Read the settings again and put them into effect. Raises nothing: the log says what happened."""

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from heartbeat.liveness.evidence import Ending, Evidence
 from heartbeat.liveness.table import ENDINGS, SILENCES, Case, first
 
-__all__ = ["FAILURE_REASONS", "PHASES", "SPARE_REASONS", "known_reason", "name_ending", "name_silence"]
+__all__ = [
+    "FAILURE_REASONS", "PHASES", "SPARE_REASONS", "known_reason", "name_ending", "name_silence",
+    "phase_of",
+]  # fmt: skip
 
 CONNECT_REASONS: Final = ("dns_fail", "tcp_refused", "tcp_timeout", "tcp_unreachable")
 HANDSHAKE_REASONS: Final = (
@@ -44,13 +47,23 @@ LIVE_REASONS: Final = (
     "protocol_error",
     "unattributed",
 )
+#: What only an HTTP probe finds.
+HTTP_REASONS: Final = ("http_timeout", "http_4xx", "http_5xx", "http_protocol")
 
 #: Every name that a failure can have. A closed list: they are metric labels.
-FAILURE_REASONS: Final = frozenset((*CONNECT_REASONS, *HANDSHAKE_REASONS, *LIVE_REASONS))
+FAILURE_REASONS: Final = frozenset((*CONNECT_REASONS, *HANDSHAKE_REASONS, *LIVE_REASONS, *HTTP_REASONS))
+Phase = Literal["connect", "handshake", "live"]
 #: Where a failure showed.
 PHASES: Final = ("connect", "handshake", "live")
 #: Why a peer was spared that a plain timer would have killed. Never a death.
 SPARE_REASONS: Final = ("local_stall", "clock_step", "suspended", "unread_input", "mass_timeout")
+
+
+def phase_of(reason: str) -> Phase:
+    """Where the failure of something that was alive showed: a probe connects and shakes hands anew each time."""
+    if reason in CONNECT_REASONS:
+        return "connect"
+    return "handshake" if reason.startswith("tls_") else "live"
 
 
 def known_reason(name: str) -> str:

@@ -39,6 +39,8 @@ NOTHING_MOVES: Final = MOVING.pack(0.0, 0)
 # What brought a peer without a recorder into its state; it was always well.
 BEGINNINGS: Final = {State.CONNECTING: Kind.CONNECTED, State.ALIVE: Kind.OPENED, State.LEFT: Kind.LEFT}
 NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
+# Where the id stands in a traceparent (W3C Trace Context §3.2.2).
+TRACE_ID: Final = slice(3, 35)
 
 
 class Peer:
@@ -56,6 +58,8 @@ class Peer:
     :ivar moving: its last load and uptime, packed by :data:`.report.MOVING`; a usual SYNC writes it directly
     :ivar svc_hash: the digest of its services, as it last sent it (16 bytes, or empty)
     :ivar options: what became of each kernel option that was asked for; peers of the same fate share it
+    :ivar traceparent: the W3C trace context of its connection: ours where this end traces, else what the peer sent, if
+        anything
     """
 
     __slots__ = (
@@ -74,6 +78,7 @@ class Peer:
         "options",
         "session",
         "svc_hash",
+        "traceparent",
         "transport",
     )
 
@@ -95,6 +100,12 @@ class Peer:
         self.moving = NOTHING_MOVES
         self.svc_hash = b""
         self.options: Mapping[str, str] = NO_OPTIONS
+        self.traceparent: str | None = None
+
+    @property
+    def trace_id(self) -> str | None:
+        """The id of the trace that its connection belongs to, 32 hex digits; None without one."""
+        return None if self.traceparent is None else self.traceparent[TRACE_ID]
 
     @property
     def state(self) -> State:
@@ -239,7 +250,8 @@ class Peer:
 
     def details(self) -> dict[str, Any]:
         """The shape of ``/api/peers/ID``: as :meth:`as_json`, and what would be too much for a list of thousands."""
-        return {**self.as_json(), "kernel": dict(self.options), "events": self.flight().as_json()}
+        more = {"kernel": dict(self.options), "trace_id": self.trace_id, "events": self.flight().as_json()}
+        return {**self.as_json(), **more}
 
 
 def _ms(seconds: float | None) -> float | None:

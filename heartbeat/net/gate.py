@@ -86,6 +86,8 @@ class Connectors(HeartbeatFactory):
                 session.syncs.withhold()
                 token = past = None
         if session.parting is Parting.STAY:
+            if self.tracing is not None:
+                self.tracing.begin(session.peer)
             session.start(now, token, None if past is None else past.as_last())
         driver.attend(now)
 

@@ -36,6 +36,7 @@ from heartbeat.net.roll import Roll
 from heartbeat.net.sessions import Sessions
 from heartbeat.net.subject import Framed
 from heartbeat.net.tls.handshake import await_handshake, shaken
+from heartbeat.net.tracing import Tracing
 from heartbeat.net.wheel import Wheel, wheel_for
 from heartbeat.session.keyed import KeyedSession
 from heartbeat.session.session import CAPS, Session
@@ -130,10 +131,12 @@ class HeartbeatFactory(Factory, House):
     :param max_per_address: of one IPv4 address or one IPv6 /64; None: no limit
 
     :ivar rtt_counts: all round trips of all connections, counted
+    :ivar tracing: begins a trace for each connection, None: nobody does; may be set at any time
     """
 
     noisy = False
     connector = False
+    tracing: Tracing | None = None
 
     def __init__(
         self,
@@ -275,6 +278,8 @@ class HeartbeatFactory(Factory, House):
     def applies(self, driver: Driver, now: float) -> None:
         """A HELLO waits."""
         self._locate(driver, now)
+        if self.tracing is not None:
+            self.tracing.begin(driver.session.peer)
         if driver.session.applicant is not None and driver.session.applicant.id is None:
             driver.session.admit(now, "")
         else:

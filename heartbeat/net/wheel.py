@@ -151,6 +151,8 @@ class Wheel:
     def _turn(self) -> None:
         now = self.seconds()
         target = int(now * PER_SECOND)
+        if target < self._armed and now >= self._armed * SLOT:
+            target = self._armed  # rounding: a clock that stands still meanwhile would wake us for ever
         if target >= self._armed:
             self.lag.add(self.attention.looked(now))
         self._turning = True

@@ -73,7 +73,7 @@ def _sync(session: Session, frame: Sync, now: float) -> None:
 
 
 def _sync_ack(session: Session, frame: SyncAck, now: float) -> None:
-    matches, state = session.syncs.acknowledged(frame, now)
+    matches, state = session.syncs.acknowledged(frame, now, session.peer.traceparent)
     session.reply(state)
     if not matches:
         session.tally.strays += 1

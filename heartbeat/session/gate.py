@@ -109,10 +109,12 @@ class Gate:
         self.said_at: float | None = None
         self.late = "hello_timeout"
 
-    def speak(self, now: float, resume: str | None, last: Mapping[str, Any] | None) -> bytes:
+    def speak(
+        self, now: float, resume: str | None, last: Mapping[str, Any] | None, traceparent: str | None = None
+    ) -> bytes:
         """The connector's HELLO; ``last`` says how its previous connection ended, ``resume`` is its token."""
         self.said_at = now
-        return hello_frame(self.config, self.nonce, self.caps, last=last, resume=resume)
+        return hello_frame(self.config, self.nonce, self.caps, last=last, resume=resume, traceparent=traceparent)
 
     def read(self, hello: Hello) -> Agreement:
         """The peer's HELLO: its terms and its nonce. Raises PeerViolation with code 4 or 5."""
@@ -164,8 +166,12 @@ class Gate:
         """The capabilities that are in force behind this gate."""
         return agreement.caps
 
-    def answer(self, agreement: Agreement, session: str, resumed: bool, resume: str | None) -> bytes:
+    def answer(
+        self, agreement: Agreement, session: str, resumed: bool, resume: str | None, traceparent: str | None = None
+    ) -> bytes:
         """The acceptor's HELLO. A peer without an id has no session and no token."""
         named = self.hello is not None and self.hello.id is not None
         answer = {"session": session, "resumed": resumed, "resume": resume} if named else {}
-        return hello_frame(self.config, self.nonce, self.caps, answer=answer, agreed=agreement.theirs)
+        return hello_frame(
+            self.config, self.nonce, self.caps, answer=answer, agreed=agreement.theirs, traceparent=traceparent
+        )

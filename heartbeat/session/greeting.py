@@ -13,7 +13,10 @@ from heartbeat.liveness.terms import Terms
 from heartbeat.wire.frames import Hello as HelloFrame
 from heartbeat.wire.profile import dump_object, parse_object
 
-__all__ = ["VERSION", "Hello", "Welcome", "hello_frame", "is_id", "milliseconds", "parse_hello", "parse_welcome"]
+__all__ = [
+    "VERSION", "Hello", "Welcome", "hello_frame", "is_id", "known_traceparent", "milliseconds", "parse_hello",
+    "parse_welcome",
+]  # fmt: skip
 
 VERSION: Final = 1
 VERSION_REFUSED: Final = 3  # BYE codes
@@ -31,7 +34,9 @@ _CAP: Final = re.compile(r"[a-z0-9.-]{1,32}\Z")
 _NONCE: Final = re.compile(r"[0-9a-fA-F]{32}\Z")
 _KID: Final = re.compile(r"[0-9a-fA-F]{16}\Z")
 _RESUME: Final = re.compile(r"[\x20-\x7e]{1,1024}\Z")
-_TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+# W3C Trace Context §3.2.2; a later version may say more behind it, version 00 may not.
+_CONTEXT: Final = r"-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+_TRACEPARENT: Final = re.compile(rf"00{_CONTEXT}\Z|(?!00|ff)[0-9a-f]{{2}}{_CONTEXT}(?=-|\Z)")
 
 # member: (lowest, highest, what it is when absent)
 _NUMBERS: Final = {
@@ -117,6 +122,12 @@ def parse_welcome(body: bytes) -> Welcome:
     )
 
 
+def known_traceparent(text: str | None) -> str | None:
+    """The part of a traceparent that every version of W3C Trace Context has (55 characters); None if it is none."""
+    match = None if text is None else _TRACEPARENT.match(text)
+    return None if match is None else match[0]
+
+
 def milliseconds(seconds: float) -> int:
     """Seconds as the whole milliseconds of a HELLO."""
     return round(seconds * 1000.0)
@@ -133,6 +144,7 @@ def hello_frame(
     agreed: Terms | None = None,
     kids: Sequence[str] = (),
     kid: str | None = None,
+    traceparent: str | None = None,
 ) -> bytes:
     """The HELLO of an end with this configuration.
 
@@ -142,6 +154,7 @@ def hello_frame(
     :param agreed: the terms that the acceptor judges by
     :param kids: the keys that a connector has, the preferred one first
     :param kid: the one that the acceptor chose
+    :param traceparent: the trace context of this connection
     """
     members: dict[str, Any] = {
         "v": VERSION,
@@ -157,6 +170,7 @@ def hello_frame(
         "kids": list(kids) or None,
         "kid": kid,
         "resume": resume,
+        "traceparent": traceparent,
         "last": last,
         **(answer or {}),
     }
@@ -220,5 +234,4 @@ def is_id(text: str) -> bool:
 
 
 def _traceparent(members: Mapping[str, Any]) -> str | None:
-    value = _typed(members, "traceparent", str, "a string")
-    return value if value is not None and _TRACEPARENT.match(value) else None
+    return known_traceparent(_typed(members, "traceparent", str, "a string"))

@@ -68,6 +68,8 @@ def introduced(session: Session, gate: Gate, hello: Hello) -> None:
     if hello.id is not None:
         peer.id = hello.id
     peer.instance = hello.instance
+    if peer.traceparent is None:
+        peer.traceparent = hello.traceparent
     if not session.connector:
         gate.hello = hello
 

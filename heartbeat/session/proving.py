@@ -56,12 +56,20 @@ class KeyedGate(Gate):
         self._said = b""  # a connector's own HELLO, as it is on the wire
         self._greeting: Hello | None = None  # the peer's, which is not proved yet
 
-    def speak(self, now: float, resume: str | None, last: Mapping[str, Any] | None) -> bytes:
+    def speak(
+        self, now: float, resume: str | None, last: Mapping[str, Any] | None, traceparent: str | None = None
+    ) -> bytes:
         """The connector's HELLO, with the names of its keys. Raises PeerViolation on a TLS that binds nothing."""
         self._bindable()
         self.said_at = now
         self._said = hello_frame(
-            self.config, self.nonce, self.caps, last=last, resume=resume, kids=self.config.ring.kids
+            self.config,
+            self.nonce,
+            self.caps,
+            last=last,
+            resume=resume,
+            kids=self.config.ring.kids,
+            traceparent=traceparent,
         )
         return self._said
 
@@ -103,10 +111,12 @@ class KeyedGate(Gate):
             raise PeerViolation("the CONFIRM is false: another key, or somebody between us", FALSE_TAG)
         return self._greeting
 
-    def answer(self, agreement: Agreement, session: str, resumed: bool, resume: str | None) -> bytes:
+    def answer(
+        self, agreement: Agreement, session: str, resumed: bool, resume: str | None, traceparent: str | None = None
+    ) -> bytes:
         """The acceptor's last word of the handshake: CONFIRM where a key is used, else its HELLO."""
         if self.ours is None:
-            return super().answer(agreement, session, resumed, resume)
+            return super().answer(agreement, session, resumed, resume, traceparent)
         members = {"session": session, "resume": resume, "resumed": resumed}
         named = self.hello is not None and self.hello.id is not None
         said = {name: value for name, value in members.items() if value is not None} if named else None

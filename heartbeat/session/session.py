@@ -172,7 +172,7 @@ class Session:
         :param last: how that connection ended
         """
         if self.gate is not None and self.connector:
-            self._out += self.gate.speak(now, resume, last)
+            self._out += self.gate.speak(now, resume, last, self.peer.traceparent)
 
     @property
     def applicant(self) -> Hello | None:
@@ -186,7 +186,7 @@ class Session:
         gate, applicant = self.gate, self.applicant
         if gate is None or gate.agreement is None or applicant is None:
             return
-        self._out += gate.answer(gate.agreement, session, resumed, resume)
+        self._out += gate.answer(gate.agreement, session, resumed, resume, self.peer.traceparent)
         self.peer.session = session if applicant.id is not None else ""
         opened(self, gate, gate.agreement, now)
         self._receive(b"", now, None)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from heartbeat.errors import ConfigError, PeerViolation
 from heartbeat.liveness.events import Synced
 from heartbeat.liveness.report import EMPTY_REPORT, Report
+from heartbeat.session.greeting import known_traceparent
 from heartbeat.wire.frames import CHANGED, STUCK, SYNC_ACK, WANT_STATE, State, Sync, SyncAck
 from heartbeat.wire.profile import dump_object, parse_object
 
@@ -120,7 +121,7 @@ class Syncs:
         load = min(report.load, MOST_LOAD) if report.load >= 0.0 else 0.0  # a source that says NaN says nothing
         return Sync(self._seq, flags, service_hash(report.services), load, max(report.uptime, 0)).encode()
 
-    def acknowledged(self, frame: SyncAck, now: float) -> tuple[bool, bytes]:
+    def acknowledged(self, frame: SyncAck, now: float, traceparent: str | None = None) -> tuple[bool, bytes]:
         """A SYNC-ACK came: whether it matches our newest SYNC, and the STATE frame that it asks for, if any."""
         if frame.seq != self._seq or not self._asks:  # a second STATE for one SYNC would be unasked for
             return False, b""
@@ -130,7 +131,7 @@ class Syncs:
         report = self._source.report()
         self._sent = _constant(report, now)
         try:
-            return True, _state_frame(report)
+            return True, _state_frame(report, traceparent)
         except ConfigError:  # more than a STATE holds: better an empty one than a peer that asks for ever
             return True, _state_frame(EMPTY_REPORT)
 
@@ -163,7 +164,9 @@ class Syncs:
 
     def stated(self, body: bytes, peer: Peer, now: float) -> Synced:
         """The STATE that we asked for came. Raises PeerViolation."""
-        told = parse_state(body)
+        told, traceparent = _read_state(body)
+        if peer.traceparent is None:
+            peer.traceparent = traceparent
         last = peer.report
         peer.report = told._replace(load=last.load, uptime=last.uptime, stuck=last.stuck)
         self.expects = False
@@ -184,19 +187,25 @@ def _differ(sent: tuple[Any, ...], meant: tuple[Any, ...]) -> bool:
     return (before is None) != (after is None) or (after is not None and abs(after - before) > SAME_EXPIRY)
 
 
-def _state_frame(report: Report) -> bytes:
+def _state_frame(report: Report, traceparent: str | None = None) -> bytes:
     members = {
         "services": list(report.services),
         "meta": dict(report.meta),
         "progress": report.progress,
         "cert_expires_s": report.cert_expires,
         "lag_p99_ms": report.lag_p99_ms,
+        "traceparent": traceparent,
     }
     return State(dump_object({name: value for name, value in members.items() if value is not None})).encode()
 
 
 def parse_state(body: bytes) -> Report:
     """Read a STATE; load, uptime and stuck are those of an empty report. Raises PeerViolation, code 2."""
+    return _read_state(body)[0]
+
+
+def _read_state(body: bytes) -> tuple[Report, str | None]:
+    """The report, and the trace context."""
     members = parse_object(body, "STATE")
     services = members.get("services", [])
     if type(services) is not list or len(services) > MOST_SERVICES:
@@ -206,15 +215,17 @@ def parse_state(body: bytes) -> Report:
     if sum(len(one.encode()) for one in services) > MOST_SERVICES_BYTES:
         raise PeerViolation(f"STATE: services over {MOST_SERVICES_BYTES} bytes in all")
     lag = _number(members, "lag_p99_ms", (int, float))
-    if type(members.get("traceparent", "")) is not str:
+    traceparent = members.get("traceparent", "")
+    if type(traceparent) is not str:
         raise PeerViolation("STATE: traceparent must be a string")
-    return Report(
+    report = Report(
         services=tuple(services),
         meta=_meta(members.get("meta", {})),
         progress=_number(members, "progress", (int,)),
         cert_expires=_number(members, "cert_expires_s", (int,)),
         lag_p99_ms=None if lag is None else min(float(lag), MOST_LOAD),
     )
+    return report, known_traceparent(traceparent)
 
 
 def _meta(meta: Any) -> Mapping[str, str]:

@@ -6,13 +6,14 @@ from collections import deque
 from dataclasses import dataclass, replace
 from heapq import merge
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from heartbeat.interfaces import HeartbeatListener
-from heartbeat.liveness.causes import CONNECT_REASONS, known_reason
+from heartbeat.liveness.causes import CONNECT_REASONS, FAILURE_REASONS, HTTP_REASONS, Phase, known_reason, phase_of
 from heartbeat.liveness.events import Dead, Explained, Unpinned
 from heartbeat.liveness.layers import layers
 from heartbeat.liveness.states import State
+from heartbeat.watch.exemplars import Example
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -22,9 +23,19 @@ if TYPE_CHECKING:
     from heartbeat.liveness.peer import Clocks, Peer
     from heartbeat.liveness.recorder import Flight
 
-__all__ = ["Failure", "Failures", "Phase"]
+__all__ = ["EXPECTED", "Failure", "Failures", "Phase"]
 
-Phase = Literal["connect", "handshake", "live"]
+#: Each (reason, phase) that can be expected: where they are counted they begin at 0, so that the first failure of its
+#: kind is an increase.
+EXPECTED: Final = (
+    *((reason, "connect") for reason in CONNECT_REASONS),
+    *((reason, "live") for reason in HTTP_REASONS),
+    *(
+        (reason, phase)
+        for reason in sorted(FAILURE_REASONS.difference(CONNECT_REASONS, HTTP_REASONS))
+        for phase in ("handshake", "live")
+    ),
+)
 
 #: Of the records kept, at most this part may be of peers that never joined, as soon as there are enough others:
 #: whoever only knocks at the door (a port scan, a balancer's check) does not push the deaths off the board.
@@ -45,6 +56,7 @@ class Failure:
     :ivar flight: the last events of its connection
     :ivar services: that the peer had announced
     :ivar region: of the peer, as it says (``region`` in its meta); else of this server
+    :ivar trace_id: of the trace that its connection belonged to, None without one
     """
 
     id: int
@@ -60,6 +72,7 @@ class Failure:
     flight: Flight
     services: tuple[str, ...] = ()
     region: str = ""
+    trace_id: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The shape of ``/api/failures``. The id is text of a fixed length: it sorts as the number does."""
@@ -73,7 +86,7 @@ class Failure:
             "failure_reason": self.reason,
             "phase": self.phase,
             "p95_latency_ms": None if self.p95 is None else round(self.p95 * 1000, 3),
-            "trace_id": None,
+            "trace_id": self.trace_id,
             "services": list(self.services),
             "region": self.region,
             "evidence": dict(self.evidence),
@@ -104,6 +117,8 @@ class Failures(HeartbeatListener):
         self._knocks: deque[Failure] = deque()
         self._counts: dict[tuple[str, str], int] = {}
         self._last = 0
+        #: The newest of each (reason, phase) that has a trace.
+        self.examples: dict[tuple[str, str], Example] = {}
 
     # -- the listener
 
@@ -112,7 +127,7 @@ class Failures(HeartbeatListener):
         if isinstance(event, Dead):
             evidence = {"silent_s": round(event.silent, 3), **self._plain(event.evidence)}
             evidence["layers"] = peer.layers.as_json()
-            self._record(self._deaths, peer, event.at, event.cause, "live", evidence=evidence)
+            self._record(self._deaths, peer, event.at, event.cause, phase_of(event.cause), evidence=evidence)
 
     def changed(self, peer: Peer, event: Event) -> None:
         """A peer is back, and that says more about its last death: its record gets the exact reason.
@@ -205,8 +220,11 @@ class Failures(HeartbeatListener):
             flight=peer.flight(),
             services=peer.services,
             region=peer.meta.get("region", "") or self.region,
+            trace_id=peer.trace_id,
         )
         board.appendleft(failure)
+        if peer.trace_id is not None:
+            self.examples[reason, phase] = Example(peer.trace_id, 1.0, wall)
         while len(self) > self.keep:
             crowded = not self._deaths or len(self._knocks) > self.keep * _KNOCKS
             (self._knocks if crowded else self._deaths).pop()

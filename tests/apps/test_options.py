@@ -157,6 +157,8 @@ class ServerOptionsTests(OptionsTestCase):
             "web": '"none"',
             "store": '"memory:"',
             "log-level": '"warn"',
+            "traces": '"none"',
+            "push-metrics": '"none"',
             "user-timeout": "9",
             "auth": '"none"',
             "shared-key": f'"{self.secrets()}"',

@@ -24,6 +24,7 @@ class Named:
         self.id = id
         self.address = "192.0.2.1:9"
         self.session = ""
+        self.trace_id: str | None = None
 
 
 def peer(id: str = "a") -> Peer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from heartbeat.liveness.causes import FAILURE_REASONS, PHASES, SPARE_REASONS, known_reason
+from heartbeat.liveness.causes import FAILURE_REASONS, PHASES, SPARE_REASONS, known_reason, phase_of
 
 #: As ``surface.md`` publishes them: they are metric labels, and a renamed one breaks somebody's alert.
 PUBLISHED = """
@@ -13,6 +13,7 @@ PUBLISHED = """
     version_refused hello_timeout id_in_use server_full
     path_dead nat_expired peer_stalled peer_not_reading local_egress local_link peer_closed peer_reset middlebox_reset
     peer_restarted peer_stuck ping_flood protocol_error unattributed
+    http_timeout http_4xx http_5xx http_protocol
 """
 
 
@@ -32,6 +33,18 @@ class NamesTests(SynchronousTestCase):
     def test_the_phases_are_those_published(self) -> None:
         """In their order."""
         self.assertEqual(PHASES, ("connect", "handshake", "live"))
+
+    def test_where_a_failure_showed(self) -> None:
+        """Of what was alive: in the connect, in the handshake of TLS, or live; each is a phase of the list."""
+        for name in FAILURE_REASONS:
+            phase = phase_of(name)
+            self.assertIn(phase, PHASES)
+            if name.startswith(("dns_", "tcp_")):
+                self.assertEqual(phase, "connect")
+            elif name.startswith("tls_"):
+                self.assertEqual(phase, "handshake")
+            else:
+                self.assertEqual(phase, "live")
 
     def test_claims_make_no_new_labels(self) -> None:
         """What a peer says caused its last end is taken if it is on the list, and else is ``unattributed``."""

@@ -105,6 +105,25 @@ class WheelTests(SynchronousTestCase):
         self.advance(at - self.clock.seconds() + 2 * SLOT)
         self.assertEqual(len(sleeper.woken), 1)
 
+    def test_steps_of_a_slot(self) -> None:
+        """A clock that is moved in steps as long as a slot, with sums that are rounded, wakes all and stands still."""
+        calls = 0
+        schedule = self.clock.callLater
+
+        def counted(*arguments: object) -> object:
+            nonlocal calls
+            calls += 1
+            self.assertLess(calls, 10_000, "it is woken again and again at the same moment")
+            return schedule(*arguments)  # type: ignore[arg-type]
+
+        self.patch(self.clock, "callLater", counted)
+        times = [number * SLOT for number in range(1, 1000)]
+        sleeper = Sleeper(*times)
+        self.wheel.put(sleeper, times[0])
+        for _ in range(1100):
+            self.clock.advance(SLOT)
+        self.assertEqual(len(sleeper.woken), len(times))
+
     def test_moved_earlier(self) -> None:
         """A spoke that is put again for an earlier time wakes then; for a later one it stays where it is."""
         self.wheel.put(sleeper := Sleeper(0.1, 5.0), 5.0)

@@ -1,4 +1,4 @@
-"""The installed distribution gives Twisted its two commands and its endpoint prefix, and harms nobody else's.
+"""The installed distribution gives Twisted its commands and its endpoint prefix, and harms nobody else's.
 
 Run it in isolated mode (``python -I``) and outside the checkout, where only what is installed can be imported.
 """
@@ -17,7 +17,7 @@ from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.testing import MemoryReactorClock
 from twisted.plugin import getPlugins
 
-COMMANDS = {"heartbeat-server", "heartbeat-agent"}
+COMMANDS = {"heartbeat-server", "heartbeat-agent", "heartbeat-probe"}
 DROPINS = ("twisted.plugins.heartbeat_services", "twisted.plugins.heartbeat_endpoints")
 
 

@@ -64,13 +64,13 @@ class PageTests(SynchronousTestCase):
 
     def test_every_option_has_its_line(self) -> None:
         """The reference of the commands lists the options that there are, and no others."""
-        from heartbeat.apps import agent
+        from heartbeat.apps import agent, probe
         from heartbeat.apps.server import service
 
         page = (CHECKOUT / "docs/reference/commands.md").read_text()
         listed = set(re.findall(r"^\| `--([a-z-]+)", page, re.MULTILINE))
         listed |= {f"no-{name}" for name in re.findall(r"^\| `--[a-z-]+/--no-([a-z-]+)", page, re.MULTILINE)}
-        self.assertEqual(listed, options_of(service.Options) | options_of(agent.Options))
+        self.assertEqual(listed, options_of(service.Options) | options_of(agent.Options) | options_of(probe.Options))
 
 
 class ExampleTests(SynchronousTestCase):

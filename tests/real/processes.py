@@ -19,8 +19,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -70,16 +71,23 @@ class _Process:
 
     :param inherits: the descriptor of a listening socket, which it gets as systemd would hand it over
     :param module: another module than Twisted's
+    :param variables: of its environment, besides ours
     """
 
-    def __init__(self, *arguments: str, inherits: int | None = None, module: str = "twisted") -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        inherits: int | None = None,
+        module: str = "twisted",
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.arguments = arguments
         self.lines: list[str] = []
         self._home = tempfile.TemporaryDirectory(prefix="heartbeat-real-")
         command = [sys.executable, "-m", module, *arguments]
         if inherits is not None:
-            variables = "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=web"
-            command = ["sh", "-c", f'export {variables}; exec "$0" "$@" 3<&{inherits}', *command]
+            handed = "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=web"
+            command = ["sh", "-c", f'export {handed}; exec "$0" "$@" 3<&{inherits}', *command]
         self._process = subprocess.Popen(
             command,
             pass_fds=() if inherits is None else (inherits,),
@@ -89,7 +97,7 @@ class _Process:
             text=True,
             errors="replace",
             cwd=self._home.name,
-            env=environment(with_tests=module != "twisted"),
+            env={**environment(with_tests=module != "twisted"), **variables},
         )
         atexit.register(self.kill)
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -159,8 +167,8 @@ class _Process:
 class Agent(_Process):
     """A ``heartbeat-agent`` that connects to a port of 127.0.0.1."""
 
-    def __init__(self, port: int, *options: str) -> None:
-        super().__init__("heartbeat-agent", "--connect", f"127.0.0.1:{port}", *options)
+    def __init__(self, port: int, *options: str, **more: Any) -> None:
+        super().__init__("heartbeat-agent", "--connect", f"127.0.0.1:{port}", *options, **more)
 
 
 class Server(_Process):
@@ -170,9 +178,9 @@ class Server(_Process):
     :ivar web: where the API is asked
     """
 
-    def __init__(self, *options: str, port: int = 0, web: str = _FREE) -> None:
+    def __init__(self, *options: str, port: int = 0, web: str = _FREE, **more: Any) -> None:
         listen = f"tcp:{port}:interface=127.0.0.1"
-        super().__init__("heartbeat-server", "--listen", listen, "--web", web, *options)
+        super().__init__("heartbeat-server", "--listen", listen, "--web", web, *options, **more)
         try:
             self.port = int(self.find(r"listening heartbeat tcp 127\.0\.0\.1:(\d+)")[1])
             self.web = int(self.find(r"listening web https?://127\.0\.0\.1:(\d+)/")[1])

@@ -82,6 +82,8 @@ class RefusalTests(FolderTestCase):
             ("heartbeat-server", "--listen", "nowhere:7600"),
             ("heartbeat-server", "--store", "redis://localhost/0"),
             ("heartbeat-agent", "--connect", "localhost:port"),
+            ("heartbeat-probe", "--url", "gopher://example.net/"),
+            ("heartbeat-server", "--trace-beats", "2"),
         ):
             line = self.refused(64, *arguments)
             self.assertIn(arguments[-2], line)
@@ -114,7 +116,11 @@ class RefusalTests(FolderTestCase):
 
     def test_version_and_help(self) -> None:
         """``--version`` prints ours; ``--help`` has the options."""
-        for name, option in (("heartbeat-server", "--listen="), ("heartbeat-agent", "--connect=")):
+        for name, option in (
+            ("heartbeat-server", "--listen="),
+            ("heartbeat-agent", "--connect="),
+            ("heartbeat-probe", "--url="),
+        ):
             ended = command(name, "--version")
             self.assertEqual((ended.returncode, ended.stdout, ended.stderr), (0, f"{__version__}\n", ""))
             ended = command(name, "--help")

@@ -158,7 +158,13 @@ class ParseTests(SynchronousTestCase):
         """Ignored if it is not W3C's."""
         for wrong in ("", "x", TRACE[3:], "ff" + TRACE[2:], TRACE.replace("0af", "0AF"), "00-" + "0" * 32 + TRACE[35:]):
             self.assertIsNone(parse(traceparent=wrong).traceparent, wrong)
-        self.assertEqual(parse(traceparent=TRACE + "-more").traceparent, TRACE + "-more")
+        self.assertIsNone(parse(traceparent=TRACE + "-more").traceparent)
+
+    def test_a_trace_of_a_later_version(self) -> None:
+        """A later version of the format may say more: what all versions have is kept, and no more of it."""
+        later = "01" + TRACE[2:]
+        self.assertEqual(parse(traceparent=later + "-more" * 9).traceparent, later)
+        self.assertIsNone(parse(traceparent=later + "more").traceparent)
 
     def test_outside_the_profile(self) -> None:
         """No object, no JSON, no UTF-8, a member twice: BYE 2."""

@@ -11,6 +11,13 @@ heartbeat_server = ServiceMaker(
     "heartbeat-server",
 )
 
+heartbeat_probe = ServiceMaker(
+    "heartbeat probe",
+    "heartbeat.apps.probe",
+    "Asks web servers whether they are well, and shows what comes of it.",
+    "heartbeat-probe",
+)
+
 heartbeat_agent = ServiceMaker(
     "heartbeat agent",
     "heartbeat.apps.agent",

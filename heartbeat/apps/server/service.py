@@ -19,15 +19,20 @@ from heartbeat.apps.logs import LogLevels, take_over
 from heartbeat.apps.machine import steady
 from heartbeat.apps.peerlog import PeerLog
 from heartbeat.apps.reload import Reload
+from heartbeat.apps.reuseport import SharedPorts, handed_on
 from heartbeat.apps.server.demo import Demo
 from heartbeat.apps.server.drain import Drain
 from heartbeat.apps.server.settings import TABLE, Options, ServerSettings, server_settings
 from heartbeat.apps.server.weboptions import exposure
+from heartbeat.apps.stopping import unless_hurried
+from heartbeat.apps.systemd import Systemd
+from heartbeat.apps.telemetry import Telemetry
 from heartbeat.apps.tlsoptions import server_certificates
 from heartbeat.errors import ConfigError, MissingExtra
 from heartbeat.interfaces import IStateSource
 from heartbeat.net import HeartbeatFactory
 from heartbeat.net.tls import Certificates, tls_server
+from heartbeat.watch.exemplars import SyncExamples
 from heartbeat.watch.export import metrics_of
 from heartbeat.watch.export.sources import Labels, Sources
 from heartbeat.watch.failures import Failures
@@ -70,7 +75,6 @@ class Server(MultiService):
         clocks = self.factory.wheel.clocks
         self.registry = Registry(clocks)
         self.failures = Failures(clocks, settings.node)
-        self.factory.listener = Listeners(self.registry, self.failures, totals, self.peer_log)
         self.drain = Drain(reactor, self.factory, settings.drain_timeout)
         self.sources = Sources(
             registry=self.registry,
@@ -80,7 +84,17 @@ class Server(MultiService):
             lag=self.factory.wheel.lag,
             connections=lambda: self.factory.connections,
             certificates=self.certificates,
+            synced=SyncExamples(clocks),
         )
+        self.telemetry = Telemetry(
+            reactor, _about(settings), traces=settings.traces, metrics=settings.push_metrics, sources=self.sources
+        )
+        first = self.telemetry.watch(self.factory, settings.trace_beats)
+        self.factory.listener = Listeners(
+            *first, self.registry, self.failures, totals, self.sources.synced, self.peer_log
+        )
+        self.systemd = Systemd(reactor, self._status)
+        self._ports: Any = SharedPorts(reactor) if settings.reuse_port else reactor
         self.listening = [self._listen("heartbeat", "--listen", text, self.factory) for text in settings.listen]
         self.listening += [
             self._listen("heartbeat", "--listen-tls", text, self.factory, tls=True) for text in settings.listen_tls
@@ -89,7 +103,9 @@ class Server(MultiService):
         self.site = self._site()
         self.web = None if settings.web == "none" else self._listen("web", "--web", settings.web, self.site)
         self._use(settings)
-        self._compose(Reload(reactor, TABLE, settings, read, self.apply), settings)
+        every = self.listening if self.web is None else [*self.listening, self.web]
+        self._handed_on = [one for one in every if handed_on(one.text, settings.reuse_port)]
+        self._compose(Reload(reactor, TABLE, settings, read, self.apply, systemd=self.systemd), settings)
 
     def apply(self, settings: ServerSettings) -> None:
         """Put into effect what may change in a running server; new connections get the new terms."""
@@ -128,13 +144,16 @@ class Server(MultiService):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self.systemd.stopping()
+        for listening in self._handed_on:  # who comes now is for whoever listens there next, and needs no BYE
+            await listening.stopService()
         await self.drain.begin()
-        await super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        await unless_hurried(self._reactor, super().stopService())  # type: ignore[no-untyped-call]  # Twisted's
         self.factory.abort_all()  # who came in at the last moment
         self.peer_log.stop()
 
     def _compose(self, reload: Reload[ServerSettings], settings: ServerSettings) -> None:
-        parts: list[Any] = [*self.listening]
+        parts: list[Any] = [self.telemetry, self.systemd, *self.listening]
         if self.web is not None:
             parts.append(self.web)
         parts.append(reload)
@@ -148,11 +167,16 @@ class Server(MultiService):
             part.setServiceParent(self)
 
     def _listen(self, kind: str, option: str, text: str, factory: Any, *, tls: bool = False) -> Listening:
-        endpoint = server_endpoint(self._reactor, option, text)
+        endpoint = server_endpoint(self._ports, option, text)
         if tls and self.certificates is not None:
             endpoint = tls_server(endpoint, self.certificates, reactor=self._reactor)
         name = f"{Options.command}: {option} {text}"
         return Listening(self._reactor, endpoint, factory, kind=kind, name=name, text=text, tls=tls)
+
+    def _status(self) -> str:
+        counts = self.registry.counts()
+        told = ", ".join(f"{number} {state.value}" for state, number in counts.items() if number)
+        return f"{self.factory.connections} connections; peers: {told or 'none'}"
 
     def _site(self) -> Any:
         try:
@@ -175,6 +199,16 @@ class Server(MultiService):
         """Why no new peers are wanted now; None: they are. Who is here stays: only handshakes fail."""
         left = None if self.certificates is None else self.certificates.expires_in()
         return self.drain.readiness() or ("the certificate has expired" if left is not None and left <= 0 else None)
+
+
+def _about(settings: ServerSettings) -> dict[str, str]:
+    """What a collector is told of this process."""
+    return {
+        "service.name": settings.service or "heartbeat-server",
+        "service.namespace": settings.cluster,
+        "service.instance.id": settings.node,
+        "cloud.region": settings.region,
+    }
 
 
 def _own_state(certificates: Certificates | None) -> IStateSource | None:

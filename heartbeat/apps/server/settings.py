@@ -14,8 +14,10 @@ from heartbeat.apps.kinds import Flag, Many, OneOf, Seconds, Text, Whole, peer_i
 from heartbeat.apps.logs import LOG_LEVELS
 from heartbeat.apps.machine import connection_limit, host_name
 from heartbeat.apps.options import CONFIG, Gathered, Setting, SettingOptions, When
+from heartbeat.apps.reuseport import REUSE_PORT
 from heartbeat.apps.server.weboptions import WEB_PASSWORD_FILE, web_passwords
 from heartbeat.apps.tlsoptions import check_server_tls, server_tls_settings
+from heartbeat.apps.traceoptions import trace_settings
 from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import ConfigError
 from heartbeat.keys import Keys
@@ -75,6 +77,10 @@ class ServerSettings:
     log_json: bool
     log_level: str | None
     demo: bool
+    traces: str
+    trace_beats: float
+    push_metrics: str
+    reuse_port: bool
     config: str | None
     web_password_file: str | None = None
     passwords: Passwords = field(default_factory=Passwords, repr=False)
@@ -236,6 +242,8 @@ TABLE: Final = (
     ),
     Setting(name="log-json", kind=Flag(), default=False, doc="Log one JSON object per line"),
     Setting(name="demo", kind=Flag(), default=False, doc="Start a few agents in this process, too, to look at"),
+    *trace_settings(metrics=True),
+    REUSE_PORT,
     CONFIG,
 )
 

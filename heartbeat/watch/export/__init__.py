@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from heartbeat.errors import MissingExtra
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from heartbeat.watch.export.metrics import Metrics
+    from heartbeat.watch.export.otlp import Spans
+    from heartbeat.watch.export.push import Push
     from heartbeat.watch.export.sources import Sources
 
-__all__ = ["metrics_of"]
+__all__ = ["metrics_of", "push_of", "spans_of"]
 
 
 def metrics_of(sources: Sources) -> Metrics:
@@ -26,3 +30,32 @@ def metrics_of(sources: Sources) -> Metrics:
             raise
         raise MissingExtra("/metrics", "prometheus") from missing
     return Metrics(sources)
+
+
+def spans_of(name: str, attributes: Mapping[str, str]) -> Spans:
+    """Spans that go to an OpenTelemetry collector; ``OTEL_*`` says where it is.
+
+    :param name: the option that asked for it, for the error
+    :param attributes: of the resource: ``service.name`` and its like
+    :raises MissingExtra: OpenTelemetry's SDK or its exporter is not installed
+    """
+    try:
+        from heartbeat.watch.export.otlp import Spans, resource_of
+    except ModuleNotFoundError as missing:
+        raise _without(name, missing) from missing
+    return Spans(resource_of(attributes))
+
+
+def push_of(name: str, attributes: Mapping[str, str], sources: Sources, reactor: Any) -> Push:
+    """The metrics, sent to an OpenTelemetry collector every ``OTEL_METRIC_EXPORT_INTERVAL``. As :func:`spans_of`."""
+    try:
+        from heartbeat.watch.export.otlp import resource_of
+        from heartbeat.watch.export.push import Push
+    except ModuleNotFoundError as missing:
+        raise _without(name, missing) from missing
+    return Push(resource_of(attributes), sources, reactor)
+
+
+def _without(name: str, missing: ModuleNotFoundError) -> Exception:
+    ours = missing.name is not None and missing.name.partition(".")[0] == "opentelemetry"
+    return MissingExtra(name, "otel") if ours else missing

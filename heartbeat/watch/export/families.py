@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 import platform
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 from OpenSSL import SSL
 from prometheus_client import Metric
@@ -21,15 +22,18 @@ from prometheus_client.metrics_core import (
     HistogramMetricFamily,
     InfoMetricFamily,
 )
+from prometheus_client.samples import Exemplar
 from twisted import __version__ as twisted_version
 
 from heartbeat import __version__
-from heartbeat.liveness.causes import CONNECT_REASONS, FAILURE_REASONS
+from heartbeat.liveness.rtt import FIRST_BOUND
+from heartbeat.watch.failures import EXPECTED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from heartbeat.liveness.counters import Counters
+    from heartbeat.watch.exemplars import Example
     from heartbeat.watch.export.sources import Sources
     from heartbeat.watch.tally import Sums
 
@@ -59,17 +63,8 @@ _HISTOGRAMS: Final = {
     "heartbeat_rtt_seconds": "Round trips of own PINGs.",
     "heartbeat_scheduler_lag_seconds": "How late the event loop woke for the heartbeats.",
 }
+NO_EXAMPLES: Final[Mapping[Any, Example]] = MappingProxyType({})
 _INFOS: Final = {"heartbeat_build": "What is running."}
-
-#: Each pair of labels that can be expected begins at 0, so that a rate() sees the first failure of its kind.
-_EXPECTED: Final = (
-    *((reason, "connect") for reason in CONNECT_REASONS),
-    *(
-        (reason, phase)
-        for reason in sorted(FAILURE_REASONS.difference(CONNECT_REASONS))
-        for phase in ("handshake", "live")
-    ),
-)
 
 
 def described() -> Iterator[Metric]:
@@ -88,10 +83,11 @@ def families(sums: Sums, sources: Sources) -> Iterator[Metric]:
     yield _counter("heartbeat_beats", {("in",): sums.pings_in, ("out",): sums.pings_out})
     settled = (("ok", sums.on_time), ("late", sums.late), ("lost", sums.lost))
     yield _counter("heartbeat_health_check", {(*sources.labels, status): n for status, n in settled})
-    yield _histogram("heartbeat_rtt_seconds", sources.rtt)
+    yield _histogram("heartbeat_rtt_seconds", sources.rtt, {} if sources.synced is None else sources.synced.examples)
     yield _histogram("heartbeat_scheduler_lag_seconds", sources.lag)
     failures = sources.failures.counts()
-    yield _counter("heartbeat_failures", {pair: failures.get(pair, 0) for pair in (*_EXPECTED, *failures)})
+    counted = {pair: failures.get(pair, 0) for pair in (*EXPECTED, *failures)}
+    yield _counter("heartbeat_failures", counted, sources.failures.examples)
     yield _counter("heartbeat_spared", {(reason,): n for reason, n in sums.spared.items()})
     yield _gauge("heartbeat_interval_seconds", {} if sums.interval is None else {(): sums.interval})
     yield _gauge("heartbeat_loss_ratio", {} if sums.loss is None else {(): sums.loss})
@@ -104,11 +100,12 @@ def families(sums: Sums, sources: Sources) -> Iterator[Metric]:
     yield InfoMetricFamily("heartbeat_build", _INFOS["heartbeat_build"], value=_build())
 
 
-def _counter(name: str, samples: dict[tuple[str, ...], int]) -> Metric:
+def _counter(name: str, samples: Mapping[Any, int], examples: Mapping[Any, Example] = NO_EXAMPLES) -> Metric:
     text, labels = _COUNTERS[name]
     family = CounterMetricFamily(name, text, labels=labels)
     for values, number in samples.items():
-        family.add_metric(values, number)
+        example = examples.get(values)
+        family.add_metric(values, number, exemplar=None if example is None else _exemplar(example))
     return family
 
 
@@ -120,9 +117,18 @@ def _gauge(name: str, samples: dict[tuple[str, ...], float]) -> Metric:
     return family
 
 
-def _histogram(name: str, counters: Counters) -> Metric:
-    steps = [("+Inf" if math.isinf(bound) else repr(bound), float(number)) for bound, number in counters.cumulative()]
+def _histogram(name: str, counters: Counters, examples: Mapping[int, Example] = NO_EXAMPLES) -> Metric:
+    steps: list[Any] = []
+    for number, (bound, count) in enumerate(counters.cumulative(), FIRST_BOUND):
+        step = ("+Inf" if math.isinf(bound) else repr(bound), float(count))
+        example = examples.get(number)
+        steps.append(step if example is None else (*step, _exemplar(example)))
     return HistogramMetricFamily(name, _HISTOGRAMS[name], buckets=steps, sum_value=counters.total)
+
+
+def _exemplar(example: Example) -> Exemplar:
+    """As OpenMetrics has it; the Prometheus text has none."""
+    return Exemplar({"trace_id": example.trace_id}, example.value, example.at)
 
 
 @cache

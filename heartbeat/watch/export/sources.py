@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from heartbeat.liveness.counters import Counters
     from heartbeat.net.tls.certificates import Certificates
+    from heartbeat.watch.exemplars import SyncExamples
     from heartbeat.watch.failures import Failures
     from heartbeat.watch.registry import Registry
     from heartbeat.watch.tally import Totals
@@ -34,6 +35,7 @@ class Sources:
     :ivar connections: how many are open now, joined or not
     :ivar certificates: of this process; None without TLS
     :ivar labels: may be replaced at any time
+    :ivar synced: examples of round trips, None where nobody keeps any
     """
 
     registry: Registry
@@ -44,3 +46,4 @@ class Sources:
     connections: Callable[[], int]
     certificates: Certificates | None = None
     labels: Labels = field(default_factory=Labels)
+    synced: SyncExamples | None = None

@@ -180,7 +180,11 @@ REASONS: Final = {
         "HTTP refused", "The service answered with 4xx.", "Check the URL and the credentials of the probe."
     ),
     "http_5xx": Word("HTTP error", "The service answered with 5xx.", "See the log of the service."),
-    "http_protocol": Word("Not HTTP", "What came back was no HTTP.", "Check the port and the scheme."),
+    "http_protocol": Word(
+        "Wrong answer",
+        "What came back was no HTTP, or not what is expected: another status, another body, too long.",
+        "The detail says which. Check the port, the scheme and what the prober expects.",
+    ),
 }
 
 SPARED: Final = {

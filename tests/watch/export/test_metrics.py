@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterable
+from unittest import skipUnless
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +20,9 @@ from heartbeat import __version__
 from heartbeat.errors import MissingExtra
 from heartbeat.liveness.causes import FAILURE_REASONS, SPARE_REASONS
 from heartbeat.liveness.counters import Counters
+from heartbeat.liveness.events import Synced
 from heartbeat.net.tls.certificates import Certificates
+from heartbeat.watch.exemplars import SyncExamples
 from heartbeat.watch.export import metrics_of
 from heartbeat.watch.export.metrics import Metrics
 from heartbeat.watch.export.sources import Labels, Sources
@@ -387,3 +392,67 @@ class MissingTests(MetricsCase):
         module = sys.modules[name]
         self.addCleanup(sys.modules.__setitem__, name, module)
         sys.modules[name] = None
+
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+class ExemplarTests(MetricsCase):
+    """Which trace to look at: in OpenMetrics, on failures and on SYNC."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.sources.synced = SyncExamples(self.hands)
+        self.listener = Listeners(self.listener, self.sources.synced)
+
+    def exemplars(self) -> dict[tuple[str, ...], tuple[str, float]]:
+        """(name, reason or bound) → trace id and value."""
+        text = self.text("application/openmetrics-text; version=1.0.0")
+        return {
+            (sample.name, sample.labels.get("reason") or sample.labels["le"]): (
+                sample.exemplar.labels["trace_id"],
+                sample.exemplar.value,
+            )
+            for family in parse_openmetrics(text)
+            for sample in family.samples
+            if sample.exemplar is not None
+        }
+
+    def test_failures_and_syncs(self) -> None:
+        """The newest failure of its kind, and the newest SYNC with a round trip in that bucket; no beat has any."""
+        for id, trace in (("a", TRACE), ("b", TRACE.replace("0af7", "1bf7")), ("c", None)):
+            one = Somebody(self.hands, id, self.listener)
+            one.peer.traceparent = trace
+            one.join().answer(0.1)
+            self.sources.rtt.add(0.1)
+            one.beats.liveness.note(Synced(self.hands.now, one.peer.report))
+            one.tell()
+            one.die()
+        newest = "1bf7651916cd43dd8448eb211c80319c"
+        self.assertEqual(
+            self.exemplars(),
+            {
+                ("heartbeat_failures_total", "path_dead"): (newest, 1.0),
+                ("heartbeat_rtt_seconds_bucket", "0.131072"): (newest, 0.1),
+            },
+        )
+        self.assertNotIn(newest, self.text(), "the Prometheus text has no exemplars")
+
+    def test_beats_have_none(self) -> None:
+        """A peer that beats and says nothing new leaves no trace here."""
+        one = Somebody(self.hands, "a", self.listener)
+        one.peer.traceparent = TRACE
+        one.join().answer(0.1)
+        self.assertEqual(self.exemplars(), {})
+
+
+@skipUnless(shutil.which("promtool"), "promtool is not installed: apt install prometheus")
+class PromtoolTests(MetricsCase):
+    """What Prometheus' own linter says."""
+
+    def test_check_metrics(self) -> None:
+        """Names, units and help texts are as it wants them."""
+        self.join().answer()
+        text = self.text()
+        run = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+        self.assertEqual((run.returncode, run.stdout, run.stderr), (0, "", ""))
