@@ -28,6 +28,7 @@ from heartbeat.net.address import counted_as, kind_of, shown
 from heartbeat.net.driver import Driver, House
 from heartbeat.net.guarded import GuardedSource
 from heartbeat.net.heartbeat import Heartbeat
+from heartbeat.net.keeper import Keeper
 from heartbeat.net.link import link_for
 from heartbeat.net.listening import call, wants_round_trips
 from heartbeat.net.options import KernelReports
@@ -159,10 +160,11 @@ class HeartbeatFactory(Factory, House):
         self.rtt_counts = Counters()
         self._drivers: dict[Driver, None] = {}  # a dict is smaller than a set
         self._addresses: Counter[str] = Counter()
-        self._roll = Roll(self.wheel, Sessions(self.wheel.clocks, token_keys))
+        self._sessions = Sessions(self.wheel.clocks, token_keys)
+        self._roll = Roll(self.wheel, self._sessions)
         self._kernel = KernelReports()
         self._unix = 0
-        self._farewell: str | None = None  # the reason of the BYE 1 for all who come while we drain
+        self._farewell: Callable[[], str] | None = None  # the reason of each BYE 1 while we drain
         self._drained: list[Deferred[None]] = []
 
     def buildProtocol(self, addr: IAddress | None) -> HeartbeatProtocol:
@@ -177,6 +179,15 @@ class HeartbeatFactory(Factory, House):
     @config.setter
     def config(self, config: HeartbeatConfig) -> None:
         self._config = config if config.instance is not None else replace(config, instance=self._instance)
+
+    @property
+    def keeper(self) -> Keeper:
+        """Knows the sessions of other processes; set it before the first connection. The default knows nothing."""
+        return self._sessions.keeper
+
+    @keeper.setter
+    def keeper(self, keeper: Keeper) -> None:
+        self._sessions.keeper = keeper
 
     @property
     def connections(self) -> int:
@@ -222,7 +233,7 @@ class HeartbeatFactory(Factory, House):
         if not isinstance(transport, ProtocolWrapper) or ISSLTransport.providedBy(transport):
             self._count(driver, counted_as(transport.getPeer()))
         if self._farewell is not None:
-            driver.session.bye(DRAINING, self._farewell, now)
+            driver.session.bye(DRAINING, self._farewell(), now)
         elif self.max_connections is not None and len(self._drivers) > self.max_connections:
             driver.session.bye(SERVER_FULL, "this server is full", now)
         elif self._too_many(driver.address):
@@ -290,16 +301,17 @@ class HeartbeatFactory(Factory, House):
 
     # -- all connections
 
-    def drain(self, timeout: float, after_ms: int | None = None) -> Deferred[None]:
+    def drain(self, timeout: float, after_ms: int | None = None, *, spread: float = 0.0) -> Deferred[None]:
         """Say BYE 1 to all and to whoever comes from now on; fires when all are gone.
 
         :param timeout: seconds after which the rest is aborted
         :param after_ms: tells the peers when to come back
+        :param spread: seconds over which they are to come back, each told a time of its own; 0: all the same
         """
-        self._farewell = "draining" if after_ms is None else f"after={after_ms} draining"
+        self._farewell = farewell = self._farewells(after_ms, spread)
         now = self.wheel.seconds()
         for driver in tuple(self._drivers):
-            driver.session.bye(DRAINING, self._farewell, now)
+            driver.session.bye(DRAINING, farewell(), now)
             driver.attend(now)
         drained: Deferred[None] = Deferred()
         self._drained.append(drained)
@@ -309,6 +321,13 @@ class HeartbeatFactory(Factory, House):
             late = self.reactor.callLater(timeout, self._drained_late)
             drained.addBoth(lambda result: (late.active() and late.cancel(), result)[1])
         return drained
+
+    def _farewells(self, after_ms: int | None, spread: float) -> Callable[[], str]:
+        if spread > 0.0:
+            draw = self.wheel.clocks.draw
+            # Whoever hears it adds as much again at random (wire.md §6): half of the time to be spread over is ours.
+            return lambda: f"after={round(draw() * spread * 500.0)} draining"
+        return lambda: "draining" if after_ms is None else f"after={after_ms} draining"
 
     def _drained_late(self) -> None:
         """The time to leave is over, whoever is still here or has come meanwhile."""

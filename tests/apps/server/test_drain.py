@@ -19,10 +19,12 @@ class Busy:
 
     def __init__(self) -> None:
         self.timeouts: list[float] = []
+        self.spreads: list[float] = []
 
-    def drain(self, timeout: float) -> Deferred[None]:
+    def drain(self, timeout: float, *, spread: float) -> Deferred[None]:
         """Nobody knows when."""
         self.timeouts.append(timeout)
+        self.spreads.append(spread)
         return Deferred()
 
 
@@ -65,7 +67,7 @@ class DrainTests(SynchronousTestCase):
 
     def test_nothing_to_wait_for(self) -> None:
         """Who has no connections is drained at once."""
-        self.factory.drain = lambda timeout: succeed(None)  # type: ignore[method-assign]
+        self.factory.drain = lambda timeout, *, spread: succeed(None)  # type: ignore[method-assign]
         self.factory.connections = 0
         self.successResultOf(self.drain.begin())
         self.assertEqual(self.clock.getDelayedCalls(), [])
