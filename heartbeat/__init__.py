@@ -19,9 +19,10 @@ from heartbeat.errors import (
     PeerUnresponsive,
     PeerViolation,
     PingLost,
+    StoreUnavailable,
     TermsRefused,
 )
-from heartbeat.interfaces import HeartbeatListener, IHeartbeatListener, IStateSource
+from heartbeat.interfaces import HeartbeatListener, IHeartbeatListener, IPeerStore, IStateSource
 from heartbeat.liveness.attention import Attention
 from heartbeat.liveness.beats import Beats
 from heartbeat.liveness.events import (
@@ -67,6 +68,7 @@ __all__ = [
     "HeartbeatError",
     "HeartbeatListener",
     "IHeartbeatListener",
+    "IPeerStore",
     "IStateSource",
     "IncompleteRead",
     "KernelOptions",
@@ -87,6 +89,7 @@ __all__ = [
     "Session",
     "Spared",
     "State",
+    "StoreUnavailable",
     "Stuck",
     "Suspect",
     "Synced",

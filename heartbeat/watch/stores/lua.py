@@ -1,0 +1,144 @@
+"""What a Redis does for us in one step, as scripts. Times are its own.
+
+All keys of a fleet have one prefix with a hash tag, ``hb:{CLUSTER}:``, and are declared:
+
+=================  =========  ==============================================================================
+``id``             string     of the store: another one means that it has lost what it had
+``seq``            number     counts changes
+``order``          sorted     ``p:ID`` and ``f:NUMBER:HOLDER`` by the number of their newest change
+``peer:ID``        hash       the fence (``stamp``, ``epoch``, ``holder``, ``version``), ``living``, ``record``
+``failures``       sorted     ``NUMBER:HOLDER`` by number
+``entries``        hash       the same: the text of each
+``leases``         sorted     holders by the millisecond in which their lease lapses
+``key``            string     under which tokens are sealed
+``news``           channel    says who has written something
+=================  =========  ==============================================================================
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["CHANGES", "READ", "RENEW", "SETTLE", "TOKEN_KEY", "WRITE"]
+
+#: KEYS id seq leases order failures entries key · ARGV holder lasts_ms proposed_id forget_ms keep_ms
+RENEW: Final = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('SET', KEYS[1], ARGV[3], 'NX')
+redis.call('ZADD', KEYS[3], now + tonumber(ARGV[2]), ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now - tonumber(ARGV[4]))
+for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[5]) end
+local answer = {redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2]) or '0'}
+local leases = redis.call('ZRANGE', KEYS[3], 0, -1, 'WITHSCORES')
+for i = 1, #leases, 2 do
+    table.insert(answer, leases[i])
+    table.insert(answer, tostring(leases[i + 1] - now))
+end
+return answer
+"""
+
+#: KEYS key · ARGV proposal
+TOKEN_KEY: Final = """
+redis.call('SET', KEYS[1], ARGV[1], 'NX')
+return redis.call('GET', KEYS[1])
+"""
+
+# What both of the following do with a record and with a failure.
+_COMMON: Final = """
+local function put(key, at)
+    redis.call('HSET', key, 'stamp', ARGV[at + 1], 'epoch', ARGV[at + 2], 'holder', ARGV[at + 3],
+        'version', ARGV[at + 4], 'living', ARGV[at + 5], 'record', ARGV[at + 7])
+    redis.call('PEXPIRE', key, ARGV[at + 6])
+    redis.call('ZADD', KEYS[2], redis.call('INCR', KEYS[1]), 'p:' .. ARGV[at])
+end
+local function note(at)
+    redis.call('ZADD', KEYS[3], ARGV[at], ARGV[at + 1])
+    redis.call('HSET', KEYS[4], ARGV[at + 1], ARGV[at + 2])
+    redis.call('ZADD', KEYS[2], redis.call('INCR', KEYS[1]), 'f:' .. ARGV[at + 1])
+end
+local function trim(keep)
+    local over = redis.call('ZCARD', KEYS[3]) - tonumber(keep)
+    if over <= 0 then return end
+    for _, member in ipairs(redis.call('ZRANGE', KEYS[3], 0, over - 1)) do
+        redis.call('ZREM', KEYS[3], member)
+        redis.call('HDEL', KEYS[4], member)
+        redis.call('ZREM', KEYS[2], 'f:' .. member)
+    end
+end
+"""
+
+#: KEYS seq order failures entries peer... · ARGV channel writer keep_failures (id stamp epoch holder version living
+#: lasts_ms record)... (number member text)...
+WRITE: Final = (
+    _COMMON
+    + """
+local function newer(key, at)
+    local there = redis.call('HMGET', key, 'stamp', 'epoch', 'holder', 'version')
+    if not there[1] then return true end
+    if ARGV[at + 1] ~= there[1] then return ARGV[at + 1] > there[1] end
+    local epoch, had = tonumber(ARGV[at + 2]), tonumber(there[2])
+    if epoch ~= had then return epoch > had end
+    if ARGV[at + 3] ~= there[3] then return ARGV[at + 3] > there[3] end
+    return tonumber(ARGV[at + 4]) > tonumber(there[4])
+end
+local late = {}
+local at = 4
+for i = 5, #KEYS do
+    if newer(KEYS[i], at) then put(KEYS[i], at) else table.insert(late, ARGV[at]) end
+    at = at + 8
+end
+local written = #late < #KEYS - 4 or at < #ARGV
+while at < #ARGV do
+    note(at)
+    at = at + 3
+end
+trim(ARGV[3])
+if written then redis.call('PUBLISH', ARGV[1], ARGV[2]) end
+return late
+"""
+)
+
+#: KEYS as for WRITE · ARGV channel writer keep_failures (stamp epoch holder version, then as for WRITE: a record and a
+#: failure)...
+SETTLE: Final = (
+    _COMMON
+    + """
+local done = {}
+for i = 5, #KEYS do
+    local at = 4 + (i - 5) * 15
+    local there = redis.call('HMGET', KEYS[i], 'stamp', 'epoch', 'holder', 'version', 'living')
+    if there[5] == '1' and there[1] == ARGV[at] and there[2] == ARGV[at + 1] and there[3] == ARGV[at + 2]
+            and there[4] == ARGV[at + 3] then
+        put(KEYS[i], at + 4)
+        note(at + 12)
+        table.insert(done, ARGV[at + 4])
+    end
+end
+trim(ARGV[3])
+if #done > 0 then redis.call('PUBLISH', ARGV[1], ARGV[2]) end
+return done
+"""
+)
+
+#: KEYS seq order · ARGV after limit
+CHANGES: Final = """
+return {redis.call('GET', KEYS[1]) or '0',
+    redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])}
+"""
+
+#: KEYS order entries peer... · ARGV the members of order: first those of the peers, then those of failures
+READ: Final = """
+local texts = {}
+for i, member in ipairs(ARGV) do
+    local text
+    if string.sub(member, 1, 2) == 'p:' then
+        text = redis.call('HGET', KEYS[i + 2], 'record')
+    else
+        text = redis.call('HGET', KEYS[2], string.sub(member, 3))
+    end
+    if not text then redis.call('ZREM', KEYS[1], member) end
+    texts[i] = text or ''
+end
+return texts
+"""
