@@ -140,7 +140,12 @@ class RedisLink:
     """
 
     def __init__(
-        self, reactor: Any, endpoint: IStreamClientEndpoint, greeting: Greeting, channel: str, heard: Callable[[str], Any]
+        self,
+        reactor: Any,
+        endpoint: IStreamClientEndpoint,
+        greeting: Greeting,
+        channel: str,
+        heard: Callable[[str], Any],
     ) -> None:
         self._reactor = reactor
         self._endpoint = endpoint

@@ -60,8 +60,10 @@ ON CONFLICT (id) DO UPDATE SET stamp = excluded.stamp, epoch = excluded.epoch, h
     version = excluded.version, living = excluded.living, until = excluded.until, change = excluded.change,
     record = excluded.record
 """
-_NEWER: Final = _PUT + "WHERE (excluded.stamp, excluded.epoch, excluded.holder, excluded.version)" + (
-    " > (peers.stamp, peers.epoch, peers.holder, peers.version) OR peers.until <= ?"
+_NEWER: Final = (
+    _PUT
+    + "WHERE (excluded.stamp, excluded.epoch, excluded.holder, excluded.version)"
+    + (" > (peers.stamp, peers.epoch, peers.holder, peers.version) OR peers.until <= ?")
 )
 _NOTE: Final = """
 INSERT INTO failures VALUES (?, ?, ?, ?)

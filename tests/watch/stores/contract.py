@@ -6,14 +6,13 @@ import itertools
 import json
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from heartbeat.errors import StoreUnavailable
 from heartbeat.liveness.states import State
 from heartbeat.watch.stores.records import Fence, PeerRecord, Settlement, StoredFailure
 
-__all__ = ["Contract", "failure", "record"]
+__all__ = ["StoreCase", "failure", "record"]
 
 HOUR = 3600.0
 KEPT = 5
@@ -42,13 +41,10 @@ def failure(id: int, holder: str = "h", **members: Any) -> StoredFailure:
     return StoredFailure(id, holder, json.dumps({"id": f"{id:016d}", **members}))
 
 
-class Contract:
-    """The tests. A subclass is a TestCase, too, and says how to make a store.
+class StoreCase(TestCase):
+    """The ground of the tests of one engine: a subclass says how to make a store."""
 
-    :cvar survives: what was written is there after close and open
-    """
-
-    survives = True
+    timeout = 20
 
     def make(self) -> Any:
         """A store that is not open, with room for KEPT failures; each shares its content with the others of this test."""
@@ -60,17 +56,18 @@ class Contract:
 
     async def store(self, nudge: Any = lambda: None) -> Any:
         """A store that is open until the test ends."""
-        case: Any = self
         store = self.make()
         await store.open(nudge)
-        case.addCleanup(store.close)
+        self.addCleanup(store.close)
         await self.settled(store)
         return store
 
     async def settled(self, store: Any) -> None:
         """Wait until it may be used."""
 
-    async def all_of(self, store: Any, after: int = 0, limit: int = 100) -> tuple[dict[str, PeerRecord], list[int], int]:
+    async def all_of(
+        self, store: Any, after: int = 0, limit: int = 100
+    ) -> tuple[dict[str, PeerRecord], list[int], int]:
         """Everything that was written behind a change: records by id, numbers of failures, and how far that is."""
         peers: dict[str, PeerRecord] = {}
         failures: list[int] = []
@@ -83,22 +80,22 @@ class Contract:
                 return peers, failures, after
         raise AssertionError("it never ends")
 
-    # -- the tests; every one is a coroutine
 
-    async def check_upsert(self) -> None:
+class Contract(StoreCase):
+    """The tests. Import this module, not this class: where it has a name of its own, trial would run it by itself."""
+
+    async def test_upsert(self) -> None:
         """What is written is there, whole: as a change and by name."""
-        case: Any = self
         store = await self.store()
         one = record("gateway/ü 7", meta={"zone": "b"})
-        case.assertEqual(await store.write([one, record("b")], []), [])
-        case.assertEqual(await store.recall("gateway/ü 7"), one)
-        case.assertIsNone(await store.recall("c"))
+        self.assertEqual(await store.write([one, record("b")], []), [])
+        self.assertEqual(await store.recall("gateway/ü 7"), one)
+        self.assertIsNone(await store.recall("c"))
         peers, failures, _ = await self.all_of(store)
-        case.assertEqual((peers, failures), ({"gateway/ü 7": one, "b": record("b")}, []))
+        self.assertEqual((peers, failures), ({"gateway/ü 7": one, "b": record("b")}, []))
 
-    async def check_fences(self) -> None:
+    async def test_fences(self) -> None:
         """Records that are not newer are refused and named, whatever makes them old."""
-        case: Any = self
         store = await self.store()
         newest = record(stamp="02", epoch=3, holder="k", version=11)
         for older in (
@@ -108,69 +105,64 @@ class Contract:
             record(stamp="02", epoch=3, holder="k", version=9),
         ):
             await store.write([newest], [])
-            case.assertEqual(await store.write([older], []), ["a"], older.fence)
-        case.assertEqual(await store.write([newest], []), ["a"])
-        case.assertEqual(await store.recall("a"), newest)
+            self.assertEqual(await store.write([older], []), ["a"], older.fence)
+        self.assertEqual(await store.write([newest], []), ["a"])
+        self.assertEqual(await store.recall("a"), newest)
         for newer in (
             record(stamp="02", epoch=3, holder="k", version=12),
             record(stamp="02", epoch=3, holder="l", version=1),
             record(stamp="02", epoch=10, holder="a", version=1),
             record(stamp="10", epoch=1, holder="a", version=1),
         ):
-            case.assertEqual(await store.write([newer], []), [], newer.fence)
-            case.assertEqual(await store.recall("a"), newer)
+            self.assertEqual(await store.write([newer], []), [], newer.fence)
+            self.assertEqual(await store.recall("a"), newer)
 
-    async def check_any_order(self) -> None:
+    async def test_any_order(self) -> None:
         """Whatever the order in which records of a peer come in, the newest one stays."""
-        case: Any = self
         store = await self.store()
         fences = [("01", 1, "h", 2), ("01", 2, "g", 1), ("02", 1, "h", 1), ("01", 2, "g", 10)]
         for number, order in enumerate(itertools.permutations(fences)):
             await store.write([record(f"p{number}", *fence) for fence in order], [])
             there = await store.recall(f"p{number}")
-            case.assertEqual(there.fence, ("02", 1, "h", 1), order)
+            self.assertEqual(there.fence, ("02", 1, "h", 1), order)
 
-    async def check_changes(self) -> None:
+    async def test_changes(self) -> None:
         """Each thing comes once, as it is now, in steps of the wished length; later only what is new."""
-        case: Any = self
         store = await self.store()
         await store.write([record(f"p{number}") for number in range(7)], [failure(1), failure(2)])
         await store.write([record("p3", version=2)], [failure(1, was="x")])
         peers, failures, upto = await self.all_of(store, limit=2)
-        case.assertEqual(sorted(peers), [f"p{number}" for number in range(7)])
-        case.assertEqual(peers["p3"].fence.version, 2)
-        case.assertEqual(sorted(failures), [1, 2])
-        case.assertEqual((await self.all_of(store, upto))[:2], ({}, []))
+        self.assertEqual(sorted(peers), [f"p{number}" for number in range(7)])
+        self.assertEqual(peers["p3"].fence.version, 2)
+        self.assertEqual(sorted(failures), [1, 2])
+        self.assertEqual((await self.all_of(store, upto))[:2], ({}, []))
         await store.write([record("p5", version=9)], [failure(2, was="y")])
         peers, failures, _ = await self.all_of(store, upto)
-        case.assertEqual((list(peers), failures), (["p5"], [2]))
+        self.assertEqual((list(peers), failures), (["p5"], [2]))
 
-    async def check_failures(self) -> None:
+    async def test_failures(self) -> None:
         """Only so many are kept, the oldest go first; two servers may use the same number."""
-        case: Any = self
         store = await self.store()
         await store.write([], [failure(number) for number in (3, 1, 4, 2)])
         await store.write([], [failure(4, "other", peer="b")])
         await store.write([], [failure(5)])
         changes = await store.changes(0, 100)
         kept = sorted((one.id, one.holder) for one in changes.failures)
-        case.assertEqual(kept, [(2, "h"), (3, "h"), (4, "h"), (4, "other"), (5, "h")])
+        self.assertEqual(kept, [(2, "h"), (3, "h"), (4, "h"), (4, "other"), (5, "h")])
         (text,) = [one.text for one in changes.failures if one.holder == "other"]
-        case.assertEqual(json.loads(text)["peer"], "b")
+        self.assertEqual(json.loads(text)["peer"], "b")
 
-    async def check_expiry(self) -> None:
+    async def test_expiry(self) -> None:
         """What has lasted long enough is gone: by name and in the changes, and its id is free for any record."""
-        case: Any = self
         store = await self.store()
         await store.write([record("short", stamp="09", lasts=0.05), record("long")], [])
         await self.forget()
-        case.assertIsNone(await store.recall("short"))
-        case.assertEqual(list((await self.all_of(store))[0]), ["long"])
-        case.assertEqual(await store.write([record("short")], []), [])
+        self.assertIsNone(await store.recall("short"))
+        self.assertEqual(list((await self.all_of(store))[0]), ["long"])
+        self.assertEqual(await store.write([record("short")], []), [])
 
-    async def check_settling(self) -> None:
+    async def test_settling(self) -> None:
         """The end of an orphan is written once, with its failure, and only if nothing has changed since it was seen."""
-        case: Any = self
         store = await self.store()
         seen, moved, dead = record("a"), record("b"), record("c", state=State.DEAD)
         await store.write([seen, moved, dead], [])
@@ -179,38 +171,35 @@ class Contract:
             Settlement(one.fence, one.died("unattributed", 1.0), failure(number))
             for number, one in enumerate((seen, moved, dead, record("nobody")), 1)
         ]
-        case.assertEqual(await store.settle(ends), ["a"])
-        case.assertEqual(await store.settle(ends), [])
+        self.assertEqual(await store.settle(ends), ["a"])
+        self.assertEqual(await store.settle(ends), [])
         peers, failures, _ = await self.all_of(store)
-        case.assertEqual(failures, [1])
-        case.assertEqual((peers["a"].state, peers["a"].cause), (State.DEAD, "unattributed"))
-        case.assertEqual(peers["b"].state, State.ALIVE)
-        case.assertEqual(await store.write([record("a", version=2)], []), [], "its holder knows better")
+        self.assertEqual(failures, [1])
+        self.assertEqual((peers["a"].state, peers["a"].cause), (State.DEAD, "unattributed"))
+        self.assertEqual(peers["b"].state, State.ALIVE)
+        self.assertEqual(await store.write([record("a", version=2)], []), [], "its holder knows better")
 
-    async def check_register(self) -> None:
+    async def test_register(self) -> None:
         """A lease is there until it lapses or is given up; the store is known again; its last change is told."""
-        case: Any = self
         store = await self.store()
         first = await store.renew("h1", 10.0)
-        case.assertEqual(list(first.leases), ["h1"])
-        case.assertTrue(9.0 < first.leases["h1"] <= 10.0, first)
-        case.assertEqual(first.upto, 0)
+        self.assertEqual(list(first.leases), ["h1"])
+        self.assertTrue(9.0 < first.leases["h1"] <= 10.0, first)
+        self.assertEqual(first.upto, 0)
         await store.write([record()], [])
         again = await store.renew("h1", 10.0)
-        case.assertEqual(again.id, first.id)
-        case.assertEqual(again.upto, (await store.changes(0, 10)).upto)
+        self.assertEqual(again.id, first.id)
+        self.assertEqual(again.upto, (await store.changes(0, 10)).upto)
         await store.release("h1")
 
-    async def check_token_key(self) -> None:
+    async def test_token_key(self) -> None:
         """The first key that is proposed is everybody's."""
-        case: Any = self
         store = await self.store()
-        case.assertEqual(await store.token_key(b"one"), b"one")
-        case.assertEqual(await store.token_key(b"two"), b"one")
+        self.assertEqual(await store.token_key(b"one"), b"one")
+        self.assertEqual(await store.token_key(b"two"), b"one")
 
-    async def check_closed(self) -> None:
+    async def test_closed(self) -> None:
         """A store that is closed refuses every call, at once, and may be closed again."""
-        case: Any = self
         store = await self.store()
         await store.close()
         await store.close()
@@ -223,11 +212,10 @@ class Contract:
             lambda: store.changes(0, 1),
             lambda: store.recall("a"),
         ):
-            await case.assertFailure(call(), StoreUnavailable)
+            await self.assertFailure(call(), StoreUnavailable)
 
-    async def check_return(self) -> None:
+    async def test_return(self) -> None:
         """What was written is there when it is opened again: peers, failures, the key, and the store is the same."""
-        case: Any = self
         store = await self.store()
         await store.write([record("a"), record("b", epoch=4)], [failure(7)])
         key, before = await store.token_key(b"one"), await store.renew("h", 1.0)
@@ -235,33 +223,8 @@ class Contract:
         await store.close()
         store = await self.store()
         peers, failures, again = await self.all_of(store)
-        case.assertEqual((peers, failures, again), ({"a": record("a"), "b": record("b", epoch=4)}, [7], upto))
-        case.assertEqual(await store.token_key(b"two"), key)
-        case.assertEqual((await store.renew("h", 1.0)).id, before.id)
+        self.assertEqual((peers, failures, again), ({"a": record("a"), "b": record("b", epoch=4)}, [7], upto))
+        self.assertEqual(await store.token_key(b"two"), key)
+        self.assertEqual((await store.renew("h", 1.0)).id, before.id)
         await store.write([record("c")], [])
-        case.assertEqual(list((await self.all_of(store, upto))[0]), ["c"])
-
-
-def tests_of(contract: type[Contract]) -> dict[str, Any]:
-    """The checks as test methods."""
-
-    def method(name: str, check: Any) -> Any:
-        def test(self: Any) -> Deferred[None]:
-            return Deferred.fromCoroutine(check(self))
-
-        test.__name__ = f"test_{name.removeprefix('check_')}"
-        test.__doc__ = check.__doc__
-        return test
-
-    checks = {name: check for name, check in vars(contract).items() if name.startswith("check_")}
-    return {f"test_{name.removeprefix('check_')}": method(name, check) for name, check in checks.items()}
-
-
-class StoreCase(TestCase):
-    """The ground of the tests of one engine."""
-
-    timeout = 20
-
-
-for _name, _test in tests_of(Contract).items():
-    setattr(Contract, _name, _test)
+        self.assertEqual(list((await self.all_of(store, upto))[0]), ["c"])

@@ -6,10 +6,11 @@ from typing import Any
 
 from heartbeat.interfaces import IPeerStore
 from heartbeat.watch.stores.memory import Memory, MemoryStore
-from tests.watch.stores.contract import KEPT, Contract, StoreCase, record
+from tests.watch.stores import contract
+from tests.watch.stores.contract import KEPT, record
 
 
-class MemoryTests(Contract, StoreCase):
+class MemoryTests(contract.Contract):
     """The contract, and what is its own."""
 
     def setUp(self) -> None:

@@ -13,10 +13,11 @@ from twisted.internet.task import deferLater
 from heartbeat.errors import ConfigError, StoreUnavailable
 from heartbeat.interfaces import IPeerStore
 from heartbeat.watch.stores.sqlite import SqliteStore
-from tests.watch.stores.contract import KEPT, Contract, StoreCase, record
+from tests.watch.stores import contract
+from tests.watch.stores.contract import KEPT, record
 
 
-class SqliteTests(Contract, StoreCase):
+class SqliteTests(contract.Contract):
     """The contract, and what is its own."""
 
     def setUp(self) -> None:
