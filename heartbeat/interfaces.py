@@ -108,7 +108,7 @@ class IPeerStore(Interface):
 
     What is kept is told in :mod:`heartbeat.watch.stores.records`. Every method that gives a Deferred may fail with
     :class:`~heartbeat.errors.StoreUnavailable`, and then may or may not have been carried out: each may be repeated.
-    Nobody calls a store for a beat, and never twice at a time: the caller waits for each answer, and bounds the wait.
+    Nobody calls a store for a beat. The caller bounds every wait (:class:`heartbeat.watch.stores.timed.Timed`).
     """
 
     backend = Attribute("What it is called in metrics: memory, sqlite, redis.")
@@ -137,7 +137,7 @@ class IPeerStore(Interface):
 
     def write(records: Sequence[PeerRecord], failures: Sequence[StoredFailure]) -> Any:
         """Keep each record that is newer (by its fence) than what is there, and each failure in the place of an
-        earlier text of the same number and holder. A Deferred of the ids of records that are not newer.
+        earlier text of the same number and node. A Deferred of the ids of records that are not newer.
 
         Each record and each failure is kept as a whole or not at all. At most ``heartbeat.watch.stores.MOST_AT_ONCE``
         of both together.
@@ -149,8 +149,11 @@ class IPeerStore(Interface):
         Record and failure are kept in one step, once, however many servers try it.
         """
 
-    def changes(after: int, limit: int) -> Any:
-        """What was written behind ``after`` (0: everything): a Deferred of Changes, at most ``limit`` of them."""
+    def changes(after: int, limit: int, but: str = "") -> Any:
+        """What was written behind ``after`` (0: everything): a Deferred of Changes, at most ``limit`` of them.
+
+        :param but: without the records of this holder
+        """
 
     def recall(peer: str) -> Any:
         """The record of one peer: a Deferred of a PeerRecord, or None."""

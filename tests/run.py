@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.environment import CHECKOUT, Impossible, debian, install, program
 
 #: What some tests need besides Python, as Debian packages. Tests that miss theirs are skipped and say so.
-DEBIAN_PACKAGES: tuple[str, ...] = ("iproute2", "iptables", "conntrack")
+DEBIAN_PACKAGES: tuple[str, ...] = ("iproute2", "iptables", "conntrack", "redis-server")
 #: The rooms whose every decision is tested, and how much of them a run must reach, in per cent of lines and branches.
 MEASURED_ROOMS = ("wire", "liveness", "session")
 LEAST_COVERAGE = 95

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
-    from heartbeat.liveness.peer import Peer
     from heartbeat.liveness.report import Report
+    from heartbeat.session.session import Session
 
 __all__ = ["NOBODY", "Keeper", "Kept"]
 
@@ -59,11 +59,11 @@ class Keeper:
         """
         return None
 
-    def admitted(self, peer: Peer, epoch: int) -> None:
-        """A peer is let in, under its session, as the connection of this epoch."""
+    def admitted(self, session: Session) -> None:
+        """A peer with an id is let in: its ``epoch`` is set, and its gate may open now."""
 
-    def ended(self, peer: Peer) -> None:
-        """The connection of a peer is gone, whether it was let in or not."""
+    def ended(self, session: Session) -> None:
+        """A connection is gone, whether it was let in or not."""
 
 
 NOBODY = Keeper()

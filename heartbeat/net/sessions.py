@@ -79,13 +79,13 @@ class Sessions:
             peer.report, peer.svc_hash, session.syncs.held = kept.report, kept.svc_hash, kept.held
         session.epoch = epoch + 1
         self._living[name] = session
-        self.keeper.admitted(peer, session.epoch)
+        self.keeper.admitted(session)
         session.admit(now, name, claimed is not None, self._token(name, peer.id, session.epoch))
 
     def ended(self, session: Session, now: float) -> None:
         """The connection is gone: keep what a peer that returns goes on with."""
         peer = session.peer
-        self.keeper.ended(peer)
+        self.keeper.ended(session)
         if self._living.get(peer.session) is not session:
             return
         del self._living[peer.session]

@@ -15,7 +15,7 @@ from heartbeat.liveness.layers import layers
 from heartbeat.liveness.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from heartbeat.liveness.events import Event, Refused
     from heartbeat.liveness.evidence import Evidence
@@ -84,10 +84,14 @@ class Failures(HeartbeatListener):
     :param clocks: says what time it is
     :param node: the name of this server, for peers that do not say
     :ivar keep: how many records at most; the oldest goes first. May be changed at any time
+    :ivar told: called with each record that is made here, and again when its reason is made exact
+    :ivar moved: whether the session of a peer goes on at another server, which then knows better whether it is dead
     """
 
     def __init__(self, clocks: Clocks, node: str = "", keep: int = 1000) -> None:
         self.keep = keep
+        self.told: Callable[[Failure], object] = lambda failure: None
+        self.moved: Callable[[Peer], bool] = lambda peer: False
         self._clocks = clocks
         self._node = node
         self._deaths: deque[Failure] = deque()  # newest first, both
@@ -99,7 +103,7 @@ class Failures(HeartbeatListener):
 
     def gone(self, peer: Peer, event: Event) -> None:
         """Record a death."""
-        if isinstance(event, Dead):
+        if isinstance(event, Dead) and not self.moved(peer):
             evidence = {"silent_s": round(event.silent, 3), **self._plain(event.evidence)}
             evidence["layers"] = peer.layers.as_json()
             self._record(self._deaths, peer, event.at, event.cause, "live", evidence=evidence)
@@ -116,7 +120,9 @@ class Failures(HeartbeatListener):
                 if one.reason == known_reason(event.was):
                     evidence = {**one.evidence, "was": one.reason, "detail": event.detail}
                     evidence["layers"] = layers(State.DEAD, event.cause).as_json()
-                    self._deaths[index] = replace(one, reason=known_reason(event.cause), evidence=evidence)
+                    better = replace(one, reason=known_reason(event.cause), evidence=evidence)
+                    self._deaths[index] = better
+                    self.told(better)
                 return
 
     def refused(self, peer: Peer, event: Refused) -> None:
@@ -128,6 +134,29 @@ class Failures(HeartbeatListener):
             evidence["reason"] = event.reason
         phase: Phase = "connect" if event.cause in CONNECT_REASONS else "handshake"
         self._record(self._knocks, peer, event.at, event.cause, phase, evidence=evidence)
+
+    # -- those of other servers
+
+    def number(self) -> int:
+        """The id for one that happens now."""
+        self._last = max(self._last + 1, int(self._clocks.wall() * _US))
+        return self._last
+
+    def learn(self, failure: Failure, *, ours: bool = False) -> None:
+        """Take a record that was made elsewhere, in the place of an earlier account of the same failure.
+
+        :param ours: it is counted, since it is this server that concluded it
+        """
+        if ours:
+            pair = failure.reason, failure.phase
+            self._counts[pair] = self._counts.get(pair, 0) + 1
+        board = self._deaths if failure.phase == "live" else self._knocks
+        index = next((at for at, one in enumerate(board) if one.id <= failure.id), len(board))
+        if index < len(board) and (board[index].id, board[index].node) == (failure.id, failure.node):
+            board[index] = failure
+        else:
+            board.insert(index, failure)
+            self._trim()
 
     # -- reading
 
@@ -164,21 +193,24 @@ class Failures(HeartbeatListener):
         self._counts[reason, phase] = self._counts.get((reason, phase), 0) + 1
         wall = self._on_the_wall(at)
         self._last = max(self._last + 1, int(wall * _US))
-        board.appendleft(
-            Failure(
-                id=self._last,
-                at=wall,
-                peer=peer.id,
-                address=peer.address,
-                node=peer.node or self._node,
-                session=peer.session,
-                reason=reason,
-                phase=phase,
-                p95=peer.rtt.p95,
-                evidence=evidence,
-                flight=peer.flight(),
-            )
+        failure = Failure(
+            id=self._last,
+            at=wall,
+            peer=peer.id,
+            address=peer.address,
+            node=peer.node or self._node,
+            session=peer.session,
+            reason=reason,
+            phase=phase,
+            p95=peer.rtt.p95,
+            evidence=evidence,
+            flight=peer.flight(),
         )
+        board.appendleft(failure)
+        self._trim()
+        self.told(failure)
+
+    def _trim(self) -> None:
         while len(self) > self.keep:
             crowded = not self._deaths or len(self._knocks) > self.keep * _KNOCKS
             (self._knocks if crowded else self._deaths).pop()

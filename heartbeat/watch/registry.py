@@ -36,6 +36,7 @@ class Registry(HeartbeatListener):
     for ``keep_bare``; without that, clients behind a NAT would be a leak.
 
     :param clocks: says what time it is
+    :ivar clocks: the same
     :ivar keep: seconds for which a dead or left peer stays listed
     :ivar keep_peers: how many of them at most; the oldest goes first
     :ivar keep_bare: seconds for those without a name
@@ -48,7 +49,7 @@ class Registry(HeartbeatListener):
         self.keep = keep
         self.keep_peers = keep_peers
         self.keep_bare = keep_bare
-        self._clocks = clocks
+        self.clocks = clocks
         self._peers: dict[str, Peer] = {}
         self._order: list[str] = []
         self._gaps = 0
@@ -80,7 +81,7 @@ class Registry(HeartbeatListener):
             return
         self._unwell.pop(peer.id, None)
         nameless = peer.bare or peer.id.startswith(_MADE_UP)
-        (self._nameless if nameless else self._named)[peer.id] = self._clocks.seconds()
+        (self._nameless if nameless else self._named)[peer.id] = self.clocks.seconds()
         self._ended[peer.state] += 1
         self._forget()
 
@@ -180,7 +181,7 @@ class Registry(HeartbeatListener):
         named, nameless = self._named, self._nameless
         if not named and not nameless:
             return
-        now = self._clocks.seconds()
+        now = self.clocks.seconds()
         for ended, keep in ((named, self.keep), (nameless, self.keep_bare)):
             while ended and now - next(iter(ended.values())) >= keep:
                 self._drop(next(iter(ended)))

@@ -80,7 +80,7 @@ class RefusalTests(FolderTestCase):
         """A wrong option is status 64 and one line that names option and value."""
         for arguments in (
             ("heartbeat-server", "--listen", "nowhere:7600"),
-            ("heartbeat-server", "--store", "redis://localhost/0"),
+            ("heartbeat-server", "--store", "mysql://localhost/0"),
             ("heartbeat-agent", "--connect", "localhost:port"),
         ):
             line = self.refused(64, *arguments)

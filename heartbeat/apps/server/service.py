@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from heartbeat.apps.endpoints import server_endpoint
@@ -21,6 +22,7 @@ from heartbeat.apps.peerlog import PeerLog
 from heartbeat.apps.reload import Reload
 from heartbeat.apps.server.demo import Demo
 from heartbeat.apps.server.drain import Drain
+from heartbeat.apps.server.keeping import keeping_for
 from heartbeat.apps.server.settings import TABLE, Options, ServerSettings, server_settings
 from heartbeat.errors import ConfigError, MissingExtra
 from heartbeat.interfaces import IStateSource
@@ -63,15 +65,18 @@ class Server(MultiService):
         clocks = self.factory.wheel.clocks
         self.registry = Registry(clocks)
         self.failures = Failures(clocks, settings.node)
-        self.factory.listener = Listeners(self.registry, self.failures, totals, self.peer_log)
+        self.keeping = keeping_for(reactor, settings, self.factory, self.registry, self.failures)
+        kept = () if self.keeping is None else (self.keeping.own, self.keeping.holdings)
+        self.factory.listener = Listeners(*kept, self.registry, self.failures, totals, self.peer_log)
         self.drain = Drain(reactor, self.factory, settings.drain_timeout)
         self.sources = Sources(
-            registry=self.registry,
+            registry=self.registry if self.keeping is None else self.keeping.own,
             failures=self.failures,
             totals=totals,
             rtt=self.factory.rtt_counts,
             lag=self.factory.wheel.lag,
             connections=lambda: self.factory.connections,
+            store=None if self.keeping is None else self.keeping.ledger,
         )
         self.listening = [self._listen("heartbeat", "--listen", text, self.factory) for text in settings.listen]
         self.web = None if settings.web == "none" else self._listen("web", "--web", settings.web, self._site())
@@ -84,13 +89,21 @@ class Server(MultiService):
         factory.config = replace(settings.heartbeat, id=self._node)
         factory.max_connections = settings.max_connections
         factory.max_per_address = settings.max_per_address
-        self.registry.keep = settings.keep
-        self.registry.keep_bare = min(KEEP_BARE, settings.keep)
-        self.registry.keep_peers = settings.keep_peers
+        for registry in (self.registry, self.sources.registry):
+            registry.keep = settings.keep
+            registry.keep_bare = min(KEEP_BARE, settings.keep)
+            registry.keep_peers = settings.keep_peers
         self.failures.keep = settings.keep_failures
         self.sources.labels = Labels(settings.service, settings.region, settings.cluster)
         self.drain.timeout = settings.drain_timeout
+        self.drain.spread = settings.drain_spread
         self._levels.use(settings.log_level)
+
+    def startService(self) -> None:
+        """Open the store, then listen."""
+        if self.keeping is not None:
+            self.keeping.start()
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
 
     def stopService(self) -> Deferred[None]:
         """Drain, with the web still there to say so; then stop the rest. Nothing remains."""
@@ -100,6 +113,9 @@ class Server(MultiService):
         await self.drain.begin()
         await super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
         self.factory.abort_all()  # who came in at the last moment
+        if self.keeping is not None:
+            await deferLater(self._reactor, 0, lambda: None)  # until it is known that they are gone
+            await self.keeping.stop()
         self.peer_log.stop()
 
     def _compose(self, reload: Reload[ServerSettings], settings: ServerSettings) -> None:
@@ -126,7 +142,15 @@ class Server(MultiService):
             self._log.info("no metrics: {trouble}", trouble=str(missing))
             metrics = None
         readiness = self.drain.readiness
-        return make_site(self.registry, self.failures, metrics=metrics, readiness=readiness, reactor=self._reactor)
+        degraded = (lambda: None) if self.keeping is None else self.keeping.ledger.degraded
+        return make_site(
+            self.registry,
+            self.failures,
+            metrics=metrics,
+            readiness=readiness,
+            degraded=degraded,
+            reactor=self._reactor,
+        )
 
 
 def _own_state() -> IStateSource | None:

@@ -7,12 +7,14 @@ from typing import Any, ClassVar, Final
 
 from heartbeat.apps.endpoints import listening_endpoint
 from heartbeat.apps.kerneloptions import FIELDS, Probes, UserTimeout, kernel_options, kernel_settings
-from heartbeat.apps.kinds import Flag, Many, OneOf, Seconds, Text, Whole, peer_id, shown
+from heartbeat.apps.kinds import Flag, Many, OneOf, Seconds, Text, Whole, peer_id
 from heartbeat.apps.logs import LOG_LEVELS
 from heartbeat.apps.machine import connection_limit, host_name
 from heartbeat.apps.options import CONFIG, Gathered, Setting, SettingOptions, When
+from heartbeat.apps.server.storeoptions import store_settings
 from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import ConfigError
+from heartbeat.watch.stores import StoreAddress
 
 __all__ = ["TABLE", "Options", "ServerSettings", "server_settings"]
 
@@ -28,7 +30,7 @@ class ServerSettings:
 
     listen: tuple[str, ...]
     web: str
-    store: str
+    store: StoreAddress
     no_bare: bool
     max_detection: float
     ping_interval: float
@@ -42,6 +44,7 @@ class ServerSettings:
     user_timeout: UserTimeout
     rto_max: float | None
     drain_timeout: float
+    drain_spread: float
     keep: float
     keep_peers: int
     keep_failures: int
@@ -70,12 +73,6 @@ class ServerSettings:
         )
 
 
-def _store(name: str, text: str) -> str:
-    if text != "memory:":
-        raise ConfigError(name, f"only memory: is supported by this version, not {shown(text)}")
-    return text
-
-
 def _web(name: str, text: str) -> str:
     return text if text == "none" else listening_endpoint(name, text)
 
@@ -93,7 +90,7 @@ TABLE: Final = (
         default="tcp:7680:interface=127.0.0.1",
         doc="Where the page, /api, /metrics and the health checks are",
     ),
-    Setting(name="store", kind=Text("URL", _store), default="memory:", doc="Where peers are kept"),
+    *store_settings(),
     Setting(name="no-bare", kind=Flag(), default=False, when=When.NEXT, doc="Refuse peers that say no HELLO"),
     Setting(
         name="max-detection",

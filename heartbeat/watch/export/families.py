@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from heartbeat.liveness.counters import Counters
-    from heartbeat.watch.export.sources import Sources
+    from heartbeat.watch.export.sources import Sources, StoreNumbers
     from heartbeat.watch.tally import Sums
 
 __all__ = ["described", "families"]
@@ -42,18 +42,22 @@ _COUNTERS: Final = {
         ("service", "region", "cluster", "status"),
     ),
     "heartbeat_failures": ("Peers that died or were refused.", ("reason", "phase")),
+    "heartbeat_store_dropped": ("Changes that a store never got because too many waited for it.", ("backend", "kind")),
     "heartbeat_spared": ("Peers that a plain timer would have killed by a fault of this process.", ("reason",)),
 }
 _GAUGES: Final = {
     "heartbeat_peers": ("Listed peers; the dead and those that left are listed for a while.", ("state",)),
     "heartbeat_interval_seconds": ("Mean interval between own PINGs to a connected peer.", ()),
     "heartbeat_loss_ratio": ("Mean ratio of own PINGs that were lost within the last 60 s.", ()),
+    "heartbeat_store_up": ("Whether the store answers.", ("backend",)),
     "heartbeat_connections": ("Open connections, handshakes included.", ()),
 }
 _HISTOGRAMS: Final = {
     "heartbeat_rtt_seconds": "Round trips of own PINGs.",
     "heartbeat_scheduler_lag_seconds": "How late the event loop woke for the heartbeats.",
 }
+_STORE_DURATION: Final = "heartbeat_store_operation_duration_seconds"
+_STORE_TEXT: Final = "Calls of the store."
 _INFOS: Final = {"heartbeat_build": "What is running."}
 
 #: Each pair of labels that can be expected begins at 0, so that a rate() sees the first failure of its kind.
@@ -75,6 +79,7 @@ def described() -> Iterator[Metric]:
     for kind, texts in (("histogram", _HISTOGRAMS), ("info", _INFOS)):
         for name, text in texts.items():
             yield Metric(name, text, kind)
+    yield Metric(_STORE_DURATION, _STORE_TEXT, "histogram")
 
 
 def families(sums: Sums, sources: Sources) -> Iterator[Metric]:
@@ -91,6 +96,7 @@ def families(sums: Sums, sources: Sources) -> Iterator[Metric]:
     yield _gauge("heartbeat_interval_seconds", {} if sums.interval is None else {(): sums.interval})
     yield _gauge("heartbeat_loss_ratio", {} if sums.loss is None else {(): sums.loss})
     yield _gauge("heartbeat_connections", {(): sources.connections()})
+    yield from _of_store(sources.store)
     yield InfoMetricFamily("heartbeat_build", _INFOS["heartbeat_build"], value=_build())
 
 
@@ -111,8 +117,22 @@ def _gauge(name: str, samples: dict[tuple[str, ...], float]) -> Metric:
 
 
 def _histogram(name: str, counters: Counters) -> Metric:
-    steps = [("+Inf" if math.isinf(bound) else repr(bound), float(number)) for bound, number in counters.cumulative()]
-    return HistogramMetricFamily(name, _HISTOGRAMS[name], buckets=steps, sum_value=counters.total)
+    return HistogramMetricFamily(name, _HISTOGRAMS[name], buckets=_steps(counters), sum_value=counters.total)
+
+
+def _steps(counters: Counters) -> list[tuple[str, float]]:
+    return [("+Inf" if math.isinf(bound) else repr(bound), float(number)) for bound, number in counters.cumulative()]
+
+
+def _of_store(store: StoreNumbers | None) -> Iterator[Metric]:
+    if store is None:
+        return
+    durations = HistogramMetricFamily(_STORE_DURATION, _STORE_TEXT, labels=("backend", "operation", "outcome"))
+    for (operation, outcome), counters in store.durations.items():
+        durations.add_metric((store.backend, operation, outcome), _steps(counters), counters.total)
+    yield durations
+    yield _gauge("heartbeat_store_up", {(store.backend,): 0 if store.away else 1})
+    yield _counter("heartbeat_store_dropped", {(store.backend, kind): n for kind, n in store.dropped.items()})
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What servers keep of their peers beyond their own memory: engines behind :class:`~heartbeat.interfaces.IPeerStore`."""
+"""What servers keep of their peers beyond their memory: engines behind :class:`~heartbeat.interfaces.IPeerStore`."""
 
 from __future__ import annotations
 

@@ -5,9 +5,9 @@ All keys of a fleet have one prefix with a hash tag, ``hb:{CLUSTER}:``, and are 
 =================  =========  ==============================================================================
 ``id``             string     of the store: another one means that it has lost what it had
 ``seq``            number     counts changes
-``order``          sorted     ``p:ID`` and ``f:NUMBER:HOLDER`` by the number of their newest change
+``order``          sorted     ``p:ID`` and ``f:NUMBER:NODE`` by the number of their newest change
 ``peer:ID``        hash       the fence (``stamp``, ``epoch``, ``holder``, ``version``), ``living``, ``record``
-``failures``       sorted     ``NUMBER:HOLDER`` by number
+``failures``       sorted     ``NUMBER:NODE`` by number
 ``entries``        hash       the same: the text of each
 ``leases``         sorted     holders by the millisecond in which their lease lapses
 ``key``            string     under which tokens are sealed
@@ -127,18 +127,20 @@ return {redis.call('GET', KEYS[1]) or '0',
     redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])}
 """
 
-#: KEYS order entries peer... · ARGV the members of order: first those of the peers, then those of failures
+#: KEYS order entries peer... · ARGV but, the members of order: first those of the peers, then those of failures
 READ: Final = """
 local texts = {}
-for i, member in ipairs(ARGV) do
-    local text
+for i = 2, #ARGV do
+    local member, text = ARGV[i], nil
     if string.sub(member, 1, 2) == 'p:' then
-        text = redis.call('HGET', KEYS[i + 2], 'record')
+        local there = redis.call('HMGET', KEYS[i + 1], 'record', 'holder')
+        text = there[1]
+        if text and there[2] == ARGV[1] then text = '' end
     else
         text = redis.call('HGET', KEYS[2], string.sub(member, 3))
     end
     if not text then redis.call('ZREM', KEYS[1], member) end
-    texts[i] = text or ''
+    texts[i - 1] = text or ''
 end
 return texts
 """

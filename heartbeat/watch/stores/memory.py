@@ -160,15 +160,16 @@ class MemoryStore:
 
         return self._do(settled)
 
-    def changes(self, after: int, limit: int) -> Deferred[Changes]:
+    def changes(self, after: int, limit: int, but: str = "") -> Deferred[Changes]:
         """See IPeerStore."""
 
         def changed(memory: Memory) -> Changes:
             newer = [(what, number) for what, number in memory.order.items() if number > after]
             part = newer[:limit]
+            records = [record for what, _ in part if isinstance(what, str) and (record := memory.record(what))]
             return Changes(
                 upto=part[-1][1] if part else max(after, memory.upto),
-                peers=[record for what, _ in part if isinstance(what, str) and (record := memory.record(what))],
+                peers=[record for record in records if record.fence.holder != but],
                 failures=[memory.failures[what] for what, _ in part if isinstance(what, tuple)],
                 more=len(newer) > limit,
             )

@@ -18,17 +18,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from heartbeat.liveness.states import FINAL, State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from heartbeat.liveness.peer import Clocks, Peer
 
-__all__ = ["Changes", "Fence", "PeerRecord", "Register", "Settlement", "StoredFailure", "record_of"]
+__all__ = ["Changes", "Fence", "PeerRecord", "Register", "Settlement", "StoredFailure", "readable", "record_of"]
 
 #: How the text of a record begins in every version that can be read here.
 FORMAT: Final = 1
@@ -132,6 +133,15 @@ class PeerRecord:
             raise ValueError(f"no record of a peer: {text[:80]!r}") from wrong
 
 
+def readable(texts: Iterable[str]) -> list[PeerRecord]:
+    """The records of these texts. One that cannot be read was written by another release, which is its affair."""
+    records = []
+    for text in texts:
+        with suppress(ValueError):
+            records.append(PeerRecord.from_text(text))
+    return records
+
+
 def record_of(peer: Peer, fence: Fence, held: bytes | None, lasts: float, clocks: Clocks) -> PeerRecord:
     """The record of a peer that is connected here, or was until now."""
     view = peer.as_json()
@@ -154,12 +164,12 @@ class StoredFailure(NamedTuple):
     """One failure as it is kept.
 
     :ivar id: its number, which sorts by time
-    :ivar holder: who recorded it
+    :ivar node: who recorded it; number and node together are unique
     :ivar text: the entry of ``/api/failures`` as JSON, in ASCII
     """
 
     id: int
-    holder: str
+    node: str
     text: str
 
 

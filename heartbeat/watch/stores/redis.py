@@ -17,7 +17,7 @@ from heartbeat.errors import StoreUnavailable
 from heartbeat.interfaces import IPeerStore
 from heartbeat.watch.stores import lua
 from heartbeat.watch.stores.memory import ID_BYTES
-from heartbeat.watch.stores.records import Changes, PeerRecord, Register, StoredFailure
+from heartbeat.watch.stores.records import Changes, PeerRecord, Register, StoredFailure, readable
 from heartbeat.watch.stores.redislink import Greeting, RedisLink
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class RedisStore:
             arguments += [*seen, *_plain(record), *_noted(failure)]
         return self._write(lua.SETTLE, [one.record for one in settlements], arguments)
 
-    def changes(self, after: int, limit: int) -> Deferred[Changes]:
+    def changes(self, after: int, limit: int, but: str = "") -> Deferred[Changes]:
         """See IPeerStore."""
 
         async def changed() -> Changes:
@@ -140,11 +140,11 @@ class RedisStore:
             texts: list[str] = []
             if members:
                 keys = [*self._keys("order", "entries"), *(self._peer(one[2:]) for one in peers)]
-                texts = await self._link.run(lua.READ, keys, [*peers, *others])
+                texts = await self._link.run(lua.READ, keys, [but, *peers, *others])
             failed = zip(others, texts[len(peers) :], strict=True)
             return Changes(
                 upto=int(float(numbers[-1])) if more else int(upto),
-                peers=[PeerRecord.from_text(text) for text in texts[: len(peers)] if text],
+                peers=readable(text for text in texts[: len(peers)] if text),
                 failures=[_failure(member, text) for member, text in failed if text],
                 more=more,
             )
@@ -156,7 +156,7 @@ class RedisStore:
 
         async def recalled() -> PeerRecord | None:
             text = await self._link.command("HGET", self._peer(peer), "record")
-            return None if text is None else PeerRecord.from_text(text)
+            return next(iter(readable([] if text is None else [text])), None)
 
         return self._do(recalled)
 
@@ -196,9 +196,9 @@ def _plain(record: PeerRecord) -> list[Any]:
 
 
 def _noted(failure: StoredFailure) -> list[Any]:
-    return [failure.id, f"{failure.id}:{failure.holder}", failure.text]
+    return [failure.id, f"{failure.id}:{failure.node}", failure.text]
 
 
 def _failure(member: str, text: str) -> StoredFailure:
-    number, _, holder = member[2:].partition(":")
-    return StoredFailure(int(number), holder, text)
+    number, _, node = member[2:].partition(":")
+    return StoredFailure(int(number), node, text)

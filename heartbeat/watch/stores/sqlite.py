@@ -19,7 +19,7 @@ from zope.interface import implementer
 from heartbeat.errors import ConfigError, StoreUnavailable
 from heartbeat.interfaces import IPeerStore
 from heartbeat.watch.stores.memory import ID_BYTES
-from heartbeat.watch.stores.records import Changes, Fence, PeerRecord, Register, StoredFailure
+from heartbeat.watch.stores.records import Changes, Fence, PeerRecord, Register, StoredFailure, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,8 +46,8 @@ CREATE TABLE IF NOT EXISTS peers (
     living INTEGER NOT NULL, until REAL NOT NULL, change INTEGER NOT NULL, record TEXT NOT NULL) WITHOUT ROWID;
 CREATE UNIQUE INDEX IF NOT EXISTS peers_by_change ON peers (change);
 CREATE TABLE IF NOT EXISTS failures (
-    id INTEGER NOT NULL, holder TEXT NOT NULL, change INTEGER NOT NULL, entry TEXT NOT NULL,
-    PRIMARY KEY (id, holder)) WITHOUT ROWID;
+    id INTEGER NOT NULL, node TEXT NOT NULL, change INTEGER NOT NULL, entry TEXT NOT NULL,
+    PRIMARY KEY (id, node)) WITHOUT ROWID;
 CREATE UNIQUE INDEX IF NOT EXISTS failures_by_change ON failures (change);
 PRAGMA application_id = {application};
 PRAGMA user_version = {version};
@@ -67,14 +67,14 @@ _NEWER: Final = (
 )
 _NOTE: Final = """
 INSERT INTO failures VALUES (?, ?, ?, ?)
-ON CONFLICT (id, holder) DO UPDATE SET change = excluded.change, entry = excluded.entry
+ON CONFLICT (id, node) DO UPDATE SET change = excluded.change, entry = excluded.entry
 """
 _TRIM: Final = """
-DELETE FROM failures WHERE (id, holder) IN (SELECT id, holder FROM failures ORDER BY id DESC, holder LIMIT -1 OFFSET ?)
+DELETE FROM failures WHERE (id, node) IN (SELECT id, node FROM failures ORDER BY id DESC, node LIMIT -1 OFFSET ?)
 """
 _CHANGES: Final = """
-SELECT change, 0, record, '', 0 FROM peers WHERE change > ?1 AND until > ?3
-UNION ALL SELECT change, id, entry, holder, 1 FROM failures WHERE change > ?1
+SELECT change, 0, record, '', 0 FROM peers WHERE change > ?1 AND until > ?3 AND holder <> ?4
+UNION ALL SELECT change, id, entry, node, 1 FROM failures WHERE change > ?1
 ORDER BY change LIMIT ?2
 """
 
@@ -183,17 +183,17 @@ class SqliteStore:
 
         return self._do(settled)
 
-    def changes(self, after: int, limit: int) -> Deferred[Changes]:
+    def changes(self, after: int, limit: int, but: str = "") -> Deferred[Changes]:
         """See IPeerStore."""
 
         def changed(rows: Transaction) -> Changes:
             upto = self._upto
-            found = rows.execute(_CHANGES, (after, limit + 1, self._wall())).fetchall()
+            found = rows.execute(_CHANGES, (after, limit + 1, self._wall(), but)).fetchall()
             part = found[:limit]
             return Changes(
                 upto=part[-1][0] if part else max(after, upto),
-                peers=[PeerRecord.from_text(text) for _, _, text, _, failed in part if not failed],
-                failures=[StoredFailure(id, holder, text) for _, id, text, holder, failed in part if failed],
+                peers=readable(text for _, _, text, _, failed in part if not failed),
+                failures=[StoredFailure(id, node, text) for _, id, text, node, failed in part if failed],
                 more=len(found) > limit,
             )
 
@@ -205,7 +205,7 @@ class SqliteStore:
         def recalled(rows: Transaction) -> PeerRecord | None:
             query = "SELECT record FROM peers WHERE id = ? AND until > ?"
             row = rows.execute(query, (peer, self._wall())).fetchone()
-            return None if row is None else PeerRecord.from_text(row[0])
+            return next(iter(readable(row or ())), None)
 
         return self._do(recalled)
 
@@ -243,7 +243,7 @@ class SqliteStore:
 
     def _note(self, rows: Transaction, failures: Sequence[StoredFailure]) -> None:
         for failure in failures:
-            rows.execute(_NOTE, (failure.id, failure.holder, self._next(), failure.text))
+            rows.execute(_NOTE, (failure.id, failure.node, self._next(), failure.text))
         if failures:
             rows.execute(_TRIM, (self._keep_failures,))
 

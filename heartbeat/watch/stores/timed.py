@@ -73,9 +73,9 @@ class Timed:
         """See IPeerStore."""
         return self._bounded("settle", settlements)
 
-    def changes(self, after: int, limit: int) -> Deferred[Any]:
+    def changes(self, after: int, limit: int, but: str = "") -> Deferred[Any]:
         """See IPeerStore."""
-        return self._bounded("changes", after, limit)
+        return self._bounded("changes", after, limit, but)
 
     def recall(self, peer: str) -> Deferred[Any]:
         """See IPeerStore."""

@@ -93,12 +93,14 @@ def make_site(
     *,
     metrics: Scraped | None = None,
     readiness: Readiness = lambda: None,
+    degraded: Readiness = lambda: None,
     reactor: IReactorTime | None = None,
 ) -> WebSite:
     """Everything under one root, ready for ``listen``.
 
     :param metrics: :func:`heartbeat.watch.export.metrics_of`, or None: ``/metrics`` then says what to install (501)
     :param readiness: gives the reason why no new peers are wanted now, one line, or None
+    :param degraded: gives what does not work, though peers are welcome, one line, or None
     :param reactor: None: the installed one
     """
     if reactor is None:
@@ -114,8 +116,8 @@ def make_site(
         b"": FrontPage(turns, registry, failures),
         b"api": api,
         b"livez": Alive(turns),
-        b"readyz": Ready(turns, readiness),
-        b"health": Health(turns, readiness, registry),
+        b"readyz": Ready(turns, readiness, degraded),
+        b"health": Health(turns, readiness, degraded, registry),
         b"metrics": MetricsPage(turns, metrics),
     }.items():
         root.putChild(path, page)

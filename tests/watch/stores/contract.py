@@ -36,9 +36,9 @@ def record(id: str = "a", stamp: str = "01", epoch: int = 1, holder: str = "h", 
     )
 
 
-def failure(id: int, holder: str = "h", **members: Any) -> StoredFailure:
+def failure(id: int, node: str = "h", **members: Any) -> StoredFailure:
     """A failure with this number."""
-    return StoredFailure(id, holder, json.dumps({"id": f"{id:016d}", **members}))
+    return StoredFailure(id, node, json.dumps({"id": f"{id:016d}", **members}))
 
 
 class StoreCase(TestCase):
@@ -139,6 +139,8 @@ class Contract(StoreCase):
         await store.write([record("p5", version=9)], [failure(2, was="y")])
         peers, failures, _ = await self.all_of(store, upto)
         self.assertEqual((list(peers), failures), (["p5"], [2]))
+        await store.write([record("p6", holder="other", version=9)], [])
+        self.assertEqual([one.id for one in (await store.changes(0, 100, "h")).peers], ["p6"])
 
     async def test_failures(self) -> None:
         """Only so many are kept, the oldest go first; two servers may use the same number."""
@@ -147,9 +149,9 @@ class Contract(StoreCase):
         await store.write([], [failure(4, "other", peer="b")])
         await store.write([], [failure(5)])
         changes = await store.changes(0, 100)
-        kept = sorted((one.id, one.holder) for one in changes.failures)
+        kept = sorted((one.id, one.node) for one in changes.failures)
         self.assertEqual(kept, [(2, "h"), (3, "h"), (4, "h"), (4, "other"), (5, "h")])
-        (text,) = [one.text for one in changes.failures if one.holder == "other"]
+        (text,) = [one.text for one in changes.failures if one.node == "other"]
         self.assertEqual(json.loads(text)["peer"], "b")
 
     async def test_expiry(self) -> None:

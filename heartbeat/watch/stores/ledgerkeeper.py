@@ -1,0 +1,79 @@
+"""What a store knows of sessions, for those who let peers in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
+
+from heartbeat.errors import StoreUnavailable
+from heartbeat.net.keeper import Keeper, Kept
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from twisted.internet.interfaces import IReactorTime
+
+    from heartbeat.session.session import Session
+    from heartbeat.watch.stores.holdings import Holdings
+    from heartbeat.watch.stores.ledger import Ledger
+    from heartbeat.watch.stores.mirror import Mirror
+
+__all__ = ["LedgerKeeper"]
+
+
+class LedgerKeeper(Keeper):
+    """Answers from the mirror, and asks the store what is not there (yet).
+
+    :param reactor: bounds the waits
+    :param sealed: tokens are sealed under the key of the store; False: they have a key of their own
+    """
+
+    def __init__(
+        self, reactor: IReactorTime, ledger: Ledger, holdings: Holdings, mirror: Mirror, *, sealed: bool
+    ) -> None:
+        self._reactor = reactor
+        self._ledger = ledger
+        self._holdings = holdings
+        self._mirror = mirror
+        self._sealed = sealed
+
+    def keys(self) -> Sequence[bytes]:
+        """See Keeper."""
+        key = self._ledger.key
+        return (key,) if self._sealed and key is not None else ()
+
+    def recall(self, session: str, peer: str) -> Kept | None:
+        """See Keeper. Nobody holds on to it: it is known for as long as the mirror has it."""
+        known = self._mirror.recall(session, peer)
+        return None if known is None else Kept(*known, until=0.0)
+
+    def newest(self, peer: str) -> str:
+        """See Keeper."""
+        record = self._mirror.get(peer)
+        return "" if record is None else record.fence.stamp
+
+    def fetch(self, peer: str, patience: float) -> Deferred[object] | None:
+        """See Keeper."""
+        if self._ledger.away and self._ledger.key is not None:
+            return None  # it was there, and is not now: nobody waits for it
+        fetched: Deferred[object] = Deferred.fromCoroutine(self._fetch(peer))
+        fetched.addTimeout(patience, self._reactor)
+        return fetched.addErrback(
+            lambda failure: failure.trap(StoreUnavailable, defer.TimeoutError, defer.CancelledError)
+        )
+
+    async def _fetch(self, peer: str) -> None:
+        if self._ledger.key is None:
+            await self._ledger.met()  # with it comes the key, and everything else
+        if self._mirror.get(peer) is None:
+            await self._ledger.recall(peer)
+
+    def admitted(self, session: Session) -> None:
+        """See Keeper."""
+        self._holdings.admitted(session)
+
+    def ended(self, session: Session) -> None:
+        """See Keeper."""
+        self._holdings.ended(session)

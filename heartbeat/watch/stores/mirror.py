@@ -1,0 +1,130 @@
+"""What other servers know of their peers, as far as it has been read from the store."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from heartbeat.liveness.states import FINAL
+from heartbeat.watch.stores.elsewhere import Elsewhere, event_of, report_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Set
+
+    from heartbeat.liveness.peer import Clocks
+    from heartbeat.liveness.report import Report
+    from heartbeat.watch.stores.records import PeerRecord
+
+__all__ = ["Mirror"]
+
+
+class Mirror:
+    """The newest record of each peer that this server does not hold, and a view of each for those who list peers.
+
+    :param holder: ourselves: what we wrote is not mirrored
+    :param clocks: say what time it is
+    :param listener: an IHeartbeatListener that lists peers; it is told of those of others as of our own
+    :param ours: the fence of our newest connection of an id, None if there is none
+    :ivar stale: whether what a holder told is old news
+    """
+
+    def __init__(
+        self, holder: str, clocks: Clocks, listener: Any, ours: Callable[[str], tuple[str, int] | None]
+    ) -> None:
+        self.stale: Callable[[str], bool] = lambda holder: False
+        self._holder = holder
+        self._clocks = clocks
+        self._listener = listener
+        self._ours = ours
+        self._views: dict[str, Elsewhere] = {}
+        self._held: dict[str, set[str]] = {}  # by holder, the ids of those that are connected to it
+        self._ended: OrderedDict[str, float] = OrderedDict()  # id → until when it is worth keeping
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def records(self) -> Iterator[PeerRecord]:
+        """All of them; a snapshot."""
+        return iter([view.record for view in self._views.values()])
+
+    def get(self, id: str) -> PeerRecord | None:
+        """The record of a peer that others hold."""
+        view = self._views.get(id)
+        return None if view is None else view.record
+
+    def holders(self) -> Set[str]:
+        """Those that hold somebody."""
+        return self._held.keys()
+
+    def held_by(self, holder: str) -> list[PeerRecord]:
+        """The peers that are connected to it, as far as it told."""
+        return [self._views[id].record for id in self._held.get(holder, ())]
+
+    def take(self, record: PeerRecord) -> None:
+        """A record was read. Our own say nothing new."""
+        id = record.id
+        if record.fence.holder == self._holder:
+            return
+        view = self._views.get(id)
+        if view is not None:
+            self._strike(view.record)
+        if record.living:
+            self._held.setdefault(record.fence.holder, set()).add(id)
+        else:
+            age = max(0.0, self._clocks.wall() - float(record.view.get("since", 0.0)))
+            self._ended[id] = self._clocks.seconds() + max(0.0, record.lasts - age)
+        ours = self._ours(id)
+        self._show(view, record, told=ours is None or ours < record.fence[:2])
+
+    def recall(self, session: str, peer: str) -> tuple[int, Report, bytes, bytes | None] | None:
+        """The epoch, the account, the ``svc_hash`` and the one held of this session of a peer, if it is its newest."""
+        record = self.get(peer)
+        if record is None or record.session != session:
+            return None
+        held = bytes.fromhex(record.held) if record.held else None
+        return record.fence.epoch, report_of(record), bytes.fromhex(record.view.get("svc_hash", "")), held
+
+    def moved(self, peer: str, stamp: str, epoch: int) -> bool:
+        """Whether this session goes on, or went on, in a later connection to another server."""
+        record = self.get(peer)
+        return record is not None and record.fence.stamp == stamp and record.fence.epoch > epoch
+
+    def drop(self, id: str) -> None:
+        """Others hold this peer no more: we do."""
+        view = self._views.pop(id, None)
+        if view is not None:
+            self._strike(view.record)
+
+    def forget(self) -> None:
+        """Drop what ended long ago."""
+        now = self._clocks.seconds()
+        while self._ended and next(iter(self._ended.values())) <= now:
+            self.drop(next(iter(self._ended)))
+
+    # -- inside
+
+    def _show(self, view: Elsewhere | None, record: PeerRecord, *, told: bool) -> None:
+        """Tell the listener, as a server that holds the peer would have been told."""
+        goes_on = view is not None and view.state not in FINAL and view.session == record.session
+        if view is not None and goes_on:
+            before = view.state
+            view.take(record)
+            changed = before is not view.state
+        else:
+            view = self._views[record.id] = Elsewhere(record, self._clocks, lambda holder: self.stale(holder))
+            changed = True
+            if told:
+                self._listener.joined(view)
+        if told and changed:
+            event = event_of(view)
+            self._listener.changed(view, event)
+            if not record.living:
+                self._listener.gone(view, event)
+
+    def _strike(self, record: PeerRecord) -> None:
+        self._ended.pop(record.id, None)
+        held = self._held.get(record.fence.holder)
+        if held is not None:
+            held.discard(record.id)
+            if not held:
+                del self._held[record.fence.holder]
