@@ -1,4 +1,4 @@
-"""A real Redis on a free port of the loopback, without a file: started, stopped for a while, killed and started again."""
+"""A real Redis on a free port of the loopback, without a file: started, frozen for a while, killed, started again."""
 
 from __future__ import annotations
 

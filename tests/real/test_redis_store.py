@@ -20,6 +20,12 @@ from tests.real.redisserver import WITHOUT_REDIS, shared_redis
 from tests.watch.stores import contract
 from tests.watch.stores.contract import KEPT, StoreCase, record
 
+#: What our user may do, as in docs/howto/fleet.md.
+MAY = (
+    "resetchannels &hb:* ~hb:* -@all "
+    "+@connection +@hash +@keyspace +@pubsub +@scripting +@sortedset +@string +time -@dangerous"
+)
+
 _numbers = itertools.count()
 
 
@@ -190,12 +196,7 @@ class AwayTests(RedisCase):
 class AclTests(RedisCase, contract.Contract):
     """A user who may only do what the how-to says."""
 
-    #: As in docs/howto/fleet.md.
-    options = (
-        "user default off",
-        "user heartbeat on >secret%40/1 resetchannels &hb:* ~hb:* -@all +@fast +@hash +@sortedset +@string +@scripting "
-        "+@pubsub +@connection +@keyspace -@dangerous",
-    )
+    options = ("user default off", f"user heartbeat on >secret%40/1 {MAY}")
     url = "redis://heartbeat:secret%2540%2F1@127.0.0.1:{port}/0"
 
     async def test_keys_of_others(self) -> None:

@@ -125,14 +125,18 @@ def _steps(counters: Counters) -> list[tuple[str, float]]:
 
 
 def _of_store(store: StoreNumbers | None) -> Iterator[Metric]:
-    if store is None:
-        return
+    """Without a store the families are there, and have no samples."""
     durations = HistogramMetricFamily(_STORE_DURATION, _STORE_TEXT, labels=("backend", "operation", "outcome"))
-    for (operation, outcome), counters in store.durations.items():
-        durations.add_metric((store.backend, operation, outcome), _steps(counters), counters.total)
+    up: dict[tuple[str, ...], float] = {}
+    dropped: dict[tuple[str, ...], int] = {}
+    if store is not None:
+        for (operation, outcome), counters in store.durations.items():
+            durations.add_metric((store.backend, operation, outcome), _steps(counters), counters.total)
+        up = {(store.backend,): 0 if store.away else 1}
+        dropped = {(store.backend, kind): n for kind, n in store.dropped.items()}
     yield durations
-    yield _gauge("heartbeat_store_up", {(store.backend,): 0 if store.away else 1})
-    yield _counter("heartbeat_store_dropped", {(store.backend, kind): n for kind, n in store.dropped.items()})
+    yield _gauge("heartbeat_store_up", up)
+    yield _counter("heartbeat_store_dropped", dropped)
 
 
 @cache

@@ -76,7 +76,7 @@ def _redis(name: str, kind: str, text: str) -> StoreAddress:
         raise ConfigError(name, f"must be {kind}://HOST:PORT/DB, not {shown!r}")
     database = url.path.strip("/") or "0"
     if not (database.isascii() and database.isdecimal() and int(database) < MOST_DATABASES):
-        raise ConfigError(name, f"the database must be a whole number, not {database!r}")
+        raise ConfigError(name, f"the database must be a whole number: {shown!r}")
     files = dict(options)
     unknown = sorted(set(files).difference(_FILES[kind]))
     if unknown or len(files) < len(options):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from heartbeat.watch.stores.mirror import Mirror
 
 __all__ = ["LedgerKeeper"]
+
+_NO_ANSWER: Final = (StoreUnavailable, defer.TimeoutError, defer.CancelledError)
 
 
 class LedgerKeeper(Keeper):
@@ -60,9 +62,7 @@ class LedgerKeeper(Keeper):
             return None  # it was there, and is not now: nobody waits for it
         fetched: Deferred[object] = Deferred.fromCoroutine(self._fetch(peer))
         fetched.addTimeout(patience, self._reactor)
-        return fetched.addErrback(
-            lambda failure: failure.trap(StoreUnavailable, defer.TimeoutError, defer.CancelledError)
-        )
+        return fetched.addErrback(lambda failure: failure.trap(*_NO_ANSWER))
 
     async def _fetch(self, peer: str) -> None:
         if self._ledger.key is None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["CHANGES", "READ", "RENEW", "SETTLE", "TOKEN_KEY", "WRITE"]
+__all__ = ["CHANGES", "READ", "RENEW", "SEALING_KEY", "SETTLE", "WRITE"]
 
 #: KEYS id seq leases order failures entries key · ARGV holder lasts_ms proposed_id forget_ms keep_ms
 RENEW: Final = """
@@ -39,7 +39,7 @@ return answer
 """
 
 #: KEYS key · ARGV proposal
-TOKEN_KEY: Final = """
+SEALING_KEY: Final = """
 redis.call('SET', KEYS[1], ARGV[1], 'NX')
 return redis.call('GET', KEYS[1])
 """

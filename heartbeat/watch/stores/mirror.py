@@ -25,7 +25,7 @@ class Mirror:
     :param clocks: say what time it is
     :param listener: an IHeartbeatListener that lists peers; it is told of those of others as of our own
     :param ours: the fence of our newest connection of an id, None if there is none
-    :ivar stale: whether what a holder told is old news
+    :ivar stale: whether what a holder told is old news; set it before anything is read
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Mirror:
             view.take(record)
             changed = before is not view.state
         else:
-            view = self._views[record.id] = Elsewhere(record, self._clocks, lambda holder: self.stale(holder))
+            view = self._views[record.id] = Elsewhere(record, self._clocks, self.stale)
             changed = True
             if told:
                 self._listener.joined(view)

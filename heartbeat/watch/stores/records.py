@@ -4,8 +4,8 @@
 when it was last heard, and what its session goes on with after a reconnect (its account of itself, and the number of
 tokens given out). There is one for each id, so a record also says **who holds the peer**: the *holder*, which is one
 run of one server. A holder has a *lease*; one whose lease has lapsed holds nothing any more, and its peers are orphans.
-A *failure* is an entry of ``/api/failures``, kept as it is shown. Besides, a store keeps one key, under which tokens are
-sealed.
+A *failure* is an entry of ``/api/failures``, kept as it is shown. Besides, a store keeps one key, under which tokens
+are sealed.
 
 **The fence.** Two servers may write of the same peer at the same time, and one of them may be late: it was stopped, or
 cut off from the store. What they write is ordered by :class:`Fence`, whatever order it comes in: a newer session of the

@@ -71,10 +71,9 @@ class RedisStore:
         self._link = RedisLink(reactor, endpoint, greeting, self._prefix + "news", self._heard)
 
     def open(self, nudge: Callable[[], object]) -> Deferred[None]:
-        """See IPeerStore. Connecting may take its time; until then calls fail."""
+        """See IPeerStore. Connecting may take longer than this; until then calls fail."""
         self._nudge = nudge
-        self._link.start()
-        return succeed(None)
+        return self._link.start()
 
     def close(self) -> Deferred[None]:
         """See IPeerStore."""
@@ -107,7 +106,7 @@ class RedisStore:
         """See IPeerStore."""
 
         async def kept() -> bytes:
-            key: str = await self._link.run(lua.TOKEN_KEY, self._keys("key"), [proposal.decode("ascii")])
+            key: str = await self._link.run(lua.SEALING_KEY, self._keys("key"), [proposal.decode("ascii")])
             return key.encode("ascii")
 
         return self._do(kept)

@@ -30,6 +30,8 @@ REPLY_TIMEOUT: Final = 2.0
 #: Seconds between attempts to connect: soon at first, and never rarer than this, for each server of a fleet asks alone.
 FIRST_RETRY: Final = 0.1
 LONGEST_RETRY: Final = 2.0
+#: Seconds for which a first connection is waited for.
+FIRST_TIMEOUT: Final = 1.0
 #: Seconds for a connection to close in good order.
 CLOSE_TIMEOUT: Final = 1.0
 
@@ -111,7 +113,6 @@ class _Factory(txredisapi.RedisFactory):  # type: ignore[misc]  # it has no type
         self.trouble = ""
         self.channel = ""
         self.heard: Callable[[str], object] = lambda message: None
-        self.deferred.addErrback(lambda failure: None)  # nobody waits for it
 
 
 @implementer(IStreamClientEndpoint)
@@ -154,10 +155,13 @@ class RedisLink:
         self._news.channel = channel
         self._news.heard = heard
 
-    def start(self) -> None:
-        """Connect, and stay connected."""
+    def start(self) -> Deferred[None]:
+        """Connect, and stay connected. Fires when there is a connection, or when that takes too long."""
         for factory in (self._commands, self._news):
             factory.startConnecting(_Noted(self._endpoint, factory))
+        ready: Deferred[Any] = self._commands.deferred
+        ready.addTimeout(FIRST_TIMEOUT, self._reactor)
+        return ready.addBoth(lambda _: None)
 
     def stop(self) -> Deferred[None]:
         """Close both; fires when they are gone."""

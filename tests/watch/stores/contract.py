@@ -47,7 +47,7 @@ class StoreCase(TestCase):
     timeout = 20
 
     def make(self) -> Any:
-        """A store that is not open, with room for KEPT failures; each shares its content with the others of this test."""
+        """A store that is not open, with room for KEPT failures; all of a test share what is in them."""
         raise NotImplementedError
 
     def forget(self) -> Any:

@@ -33,6 +33,10 @@ class SqliteTests(contract.Contract):
         """Move the clock."""
         self.ahead += 0.1
 
+    def write(self, text: str) -> None:
+        """Something else in the place of the file."""
+        Path(self.path).write_text(text, encoding="ascii")
+
     def test_interface(self) -> None:
         """It is what it says, and for one server."""
         self.assertTrue(IPeerStore.providedBy(self.make()))
@@ -50,7 +54,7 @@ class SqliteTests(contract.Contract):
 
     async def test_what_is_none_of_ours(self) -> None:
         """A file that is no database, another program's, a later release's, or in no folder: the setting is wrong."""
-        Path(self.path).write_bytes(b"this is no database, and is not to become one" * 100)
+        self.write("this is no database, and is not to become one" * 100)
         await self.assertFailure(self.make().open(lambda: None), ConfigError)
         self.path = self.mktemp()
         with sqlite3.connect(self.path) as connection:
