@@ -51,9 +51,10 @@ class Keeper:
         """The newest session of this peer that is known, ``""`` if none is. Ids of sessions sort by their age."""
         return ""
 
-    def fetch(self, peer: str, patience: float) -> Deferred[object] | None:
+    def fetch(self, peer: str, session: str, patience: float) -> Deferred[object] | None:
         """Ask for what is known of this peer, so that :meth:`recall` and :meth:`keys` know it, too.
 
+        :param session: that its token names; ``""``: it was sealed under none of our keys, or is not good any more
         :param patience: seconds after which the Deferred fires in any case; it never fails
         :return: None: there is nobody to ask
         """

@@ -60,11 +60,10 @@ class Sessions:
             return None
         peer = session.peer.id
         claimed = self._claim(hello.resume, peer)
-        if claimed is not None:
-            name = claimed[0]
-            if name in self._living or name in self._kept or self.keeper.recall(name, peer) is not None:
-                return None
-        return self.keeper.fetch(peer, gate.config.handshake_timeout * PATIENCE)
+        name = "" if claimed is None else claimed[0]
+        if name in self._living or self._recall(name, peer) is not None:
+            return None
+        return self.keeper.fetch(peer, name, gate.config.handshake_timeout * PATIENCE)
 
     def admit(self, session: Session, hello: Hello, now: float) -> None:
         """Let an applicant with an id in: to its old session if its token is taken, else to a new one."""

@@ -50,10 +50,9 @@ class Agent:
 
     def vanish(self) -> None:
         """End it without a word."""
-        heartbeat = self.service.heartbeat
-        self.service.stopService()
-        if heartbeat is not None:
-            heartbeat.abort()
+        if self.service.heartbeat is not None:
+            self.service.heartbeat.abort()
+        reactor.callLater(0, self.service.stopService)  # type: ignore[attr-defined]  # when the transport is gone
 
 
 class Words(LineReceiver):

@@ -44,7 +44,7 @@ LEASE: Final = 3.0
 #: Living peers that are written anew in a turn although nothing has changed: 20 records are less than a millisecond.
 REFRESHED: Final = 20
 #: Seconds between turns while the store is away: each is twice the one before, up to this.
-LONGEST_PAUSE: Final = 4.0
+LONGEST_PAUSE: Final = 2.0
 #: Seconds for what is left to write when the server stops.
 LAST_WORDS: Final = 3.0
 
@@ -60,8 +60,8 @@ class Ledger:
     :param node: the name of this server
     :param unusable: called with one line if the store can never be used
 
-    :ivar key: under which all servers of this store seal tokens; None while the store has not said
-    :ivar proposal: what becomes that key if there is none yet
+    :param proposal: what becomes the key of all if there is none yet
+    :ivar keys: under which all servers of this store seal tokens, the newest first; none while the store has not said
     """
 
     def __init__(
@@ -78,8 +78,8 @@ class Ledger:
         proposal: bytes,
         unusable: Callable[[str], object],
     ) -> None:
-        self.key: bytes | None = None
-        self.proposal = proposal
+        self.keys: tuple[bytes, ...] = ()
+        self._proposal = proposal
         self._reactor = reactor
         self._store = store
         self._clocks = clocks
@@ -227,7 +227,9 @@ class Ledger:
 
     async def _get_to_know(self, register: Register) -> None:
         """It is the first time, or the store has lost what it had."""
-        self.key = await self._store.token_key(self.key or self.proposal)
+        key: bytes = await self._store.token_key(self.keys[0] if self.keys else self._proposal)
+        # A server that knew no key may have been the first to come back to an empty store: ours open what we gave out.
+        self.keys = (key, *(one for one in self.keys if one != key))
         if self._id is not None:
             self._log.warn("the store has lost what it had: all is written anew")
             self._holdings.rewrite()

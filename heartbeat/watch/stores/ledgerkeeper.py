@@ -43,8 +43,7 @@ class LedgerKeeper(Keeper):
 
     def keys(self) -> Sequence[bytes]:
         """See Keeper."""
-        key = self._ledger.key
-        return (key,) if self._sealed and key is not None else ()
+        return self._ledger.keys if self._sealed else ()
 
     def recall(self, session: str, peer: str) -> Kept | None:
         """See Keeper. Nobody holds on to it: it is known for as long as the mirror has it."""
@@ -56,19 +55,18 @@ class LedgerKeeper(Keeper):
         record = self._mirror.get(peer)
         return "" if record is None else record.fence.stamp
 
-    def fetch(self, peer: str, patience: float) -> Deferred[object] | None:
+    def fetch(self, peer: str, session: str, patience: float) -> Deferred[object] | None:
         """See Keeper."""
-        if self._ledger.away and self._ledger.key is not None:
-            return None  # it was there, and is not now: nobody waits for it
+        if self._ledger.keys and (self._ledger.away or not session):
+            return None  # it was there, and is not now: nobody waits for it; or there is nothing to be found out
         fetched: Deferred[object] = Deferred.fromCoroutine(self._fetch(peer))
         fetched.addTimeout(patience, self._reactor)
         return fetched.addErrback(lambda failure: failure.trap(*_NO_ANSWER))
 
     async def _fetch(self, peer: str) -> None:
-        if self._ledger.key is None:
+        if not self._ledger.keys:
             await self._ledger.met()  # with it comes the key, and everything else
-        if self._mirror.get(peer) is None:
-            await self._ledger.recall(peer)
+        await self._ledger.recall(peer)
 
     def admitted(self, session: Session) -> None:
         """See Keeper."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from heartbeat.liveness.states import FINAL
 from heartbeat.watch.stores.elsewhere import Elsewhere, event_of, report_of
 
 if TYPE_CHECKING:
@@ -105,7 +104,8 @@ class Mirror:
 
     def _show(self, view: Elsewhere | None, record: PeerRecord, *, told: bool) -> None:
         """Tell the listener, as a server that holds the peer would have been told."""
-        goes_on = view is not None and view.state not in FINAL and view.session == record.session
+        # The same connection, that is: of another one those who list peers hear that it joined.
+        goes_on = view is not None and view.record.living and view.record.fence[:3] == record.fence[:3]
         if view is not None and goes_on:
             before = view.state
             view.take(record)
