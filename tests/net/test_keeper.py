@@ -160,7 +160,7 @@ class KeeperTests(SessionCase):
         self.assertFalse(self.answer_of(transport)["resumed"])
 
     def test_age(self) -> None:
-        """A new session is newer than any that is known of its peer, even if that was begun by a clock ahead of ours."""
+        """A new session is newer than any that is known of its peer, even one of a clock ahead of ours."""
         ahead = f"{int((self.clock.seconds() + 60.0) * 1000.0):0{AGE_DIGITS}x}ffffffffffff"
         self.keeper.stamp = ahead
         _, told = self.arrive(None, "b")
