@@ -12,7 +12,7 @@ from heartbeat import HeartbeatConfig, State, StoreUnavailable
 from heartbeat.apps.server.keeping import Keeping
 from heartbeat.liveness.report import Report
 from heartbeat.net import HeartbeatClientService, HeartbeatFactory
-from heartbeat.testing import SimulatedHost, SimulatedNetwork
+from heartbeat.testing import SilentDrop, SimulatedHost, SimulatedNetwork
 from heartbeat.watch.failures import Failures
 from heartbeat.watch.listeners import Listeners
 from heartbeat.watch.registry import Registry
@@ -32,6 +32,7 @@ class Wire:
     """A store in memory, as one server reaches it: it may be cut, or it may not answer.
 
     :ivar state: ``up``, ``down`` (every call fails) or ``mute`` (no call is answered)
+    :ivar fails: calls that fail in any case
     """
 
     shared = True
@@ -39,15 +40,16 @@ class Wire:
 
     def __init__(self, memory: Memory) -> None:
         self.state = "up"
+        self.fails: set[str] = set()
         self.store = MemoryStore(memory)
         self.calls: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
         def call(*arguments: Any) -> Any:
             self.calls.append(name)
-            if name in ("open", "close") or self.state == "up":
+            if name in ("open", "close") or (self.state == "up" and name not in self.fails):
                 return getattr(self.store, name)(*arguments)
-            return fail(StoreUnavailable("cut")) if self.state == "down" else Deferred()
+            return Deferred() if self.state == "mute" else fail(StoreUnavailable("cut"))
 
         return call
 
@@ -227,10 +229,6 @@ class ViewTests(FleetCase):
             self.assertTrue(failures[0]["events"])
         self.assertEqual({node.states()["a0"] for node in self.nodes}, {"dead"})
 
-    def test_bare_peers(self) -> None:
-        """Peers without a name are told of, too, and forgotten as soon as ever."""
-        self.assertEqual(self.nodes[0].keeping.own.keep_bare, 60.0)
-
     def test_nobody_is_called_for_a_beat(self) -> None:
         """Ten seconds of beats are calls by the clock: none more with ten times the agents."""
         self.net.run(1.0)
@@ -254,6 +252,7 @@ class LossTests(FleetCase):
         self.assert_alike()
         self.net.run(RETURN + DETECT + LEASE + 5.0)
         self.assert_all_alive()
+        self.assertEqual([node.wire.calls.count("settle") for node in self.nodes], [0, 0], "nobody waits for them")
 
     def test_it_returns(self) -> None:
         """A server that is restarted knows everything again."""
@@ -311,8 +310,6 @@ class LossTests(FleetCase):
         node = self.nodes[0]
         victim = next(peer.id for peer in node.keeping.own.peers())
         host = next(host for host in self.net.hosts if host.name == victim)
-        from heartbeat.testing import SilentDrop
-
         self.net.between(host, node.host).add(SilentDrop())
         self.net.run(10.0)
         self.assert_sessions()
@@ -430,6 +427,62 @@ class StoreTests(FleetCase):
         self.assertEqual(newcomer.deaths(), self.nodes[0].deaths())
         self.assertEqual((newcomer.states()["a0"], newcomer.states()[victim]), ("left", "dead"))
         self.nodes.append(newcomer)
+
+    def test_lost_alone(self) -> None:
+        """A server that is alone with an empty store writes what it remembers, those that are gone, too; and what a
+        server told that is gone itself is told by those that heard it."""
+        gone = {peer.id: self.agents.pop(peer.id) for peer in self.nodes[0].keeping.own.peers()}
+        for service in gone.values():
+            service.stopService()
+        self.net.run(1.0)
+        self.crash(0)
+        self.crash(0)
+        (node,) = self.nodes
+        self.net.run(3.0)
+        node.wire.state = "down"
+        self.net.run(1.0)
+        fresh = Memory(lambda: self.net.now)
+        vars(self.memory).update({name: value for name, value in vars(fresh).items() if name != "nudges"})
+        node.wire.state = "up"
+        self.net.run(2.0)
+        told = {id: record.state for id, (record, _) in self.memory.peers.items()}
+        self.assertEqual({id for id, state in told.items() if state is State.LEFT}, set(gone))
+        self.assertEqual({id for id, state in told.items() if state is State.ALIVE}, set(self.agents))
+        self.agents.popitem()[1].stopService()
+        self.net.run(1.0)
+        node.wire.state = "down"
+        self.net.run(1.0)
+        vars(self.memory).update({name: value for name, value in vars(fresh).items() if name != "nudges"})
+        self.memory.id, self.memory.peers = "another one", {}
+        node.wire.state = "up"
+        self.net.run(2.0)
+        left = [record for record, _ in self.memory.peers.values() if record.state is State.LEFT]
+        self.assertEqual(len(left), len(gone) + 1)
+
+    def test_a_write_that_fails(self) -> None:
+        """What could not be written waits, in whichever call the store failed."""
+        node = self.nodes[0]
+        name = next(peer.id for peer in node.keeping.own.peers())
+        node.wire.fails = {"write"}
+        self.agents.pop(name).stopService()
+        self.net.run(5.0)
+        self.assertEqual(self.nodes[1].states()[name], "alive")
+        self.assertIn("changes wait", node.ledger.degraded() or "")
+        node.wire.fails = set()
+        self.net.run(3.0)
+        self.assertEqual(self.nodes[1].states()[name], "left")
+
+    def test_a_fault_of_ours(self) -> None:
+        """What goes wrong in a turn is logged, and ends nothing."""
+        node = self.nodes[0]
+        node.wire.store.changes = lambda *_: 1 // 0  # type: ignore[method-assign]
+        self.net.run(2.0)
+        self.assertIn("a fault of this server", node.ledger.degraded() or "")
+        self.assertTrue(self.flushLoggedErrors(ZeroDivisionError))
+        del node.wire.store.changes  # type: ignore[method-assign]
+        self.net.run(3.0)
+        self.assertIsNone(node.ledger.degraded())
+        self.assert_alike()
 
     def test_never_there(self) -> None:
         """A server that starts while the store is away lets peers in at once; with a token after a short wait."""
