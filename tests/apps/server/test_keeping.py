@@ -290,6 +290,24 @@ class LossTests(FleetCase):
         self.net.run(60.0)
         self.assertEqual(len(self.nodes[0].deaths()), 1)
 
+    def test_an_outage_in_between(self) -> None:
+        """Time in which the store was away is no time in which anybody could have been seen."""
+        victim = next(peer.id for peer in self.nodes[0].keeping.own.peers())
+        host = next(host for host in self.net.hosts if host.name == victim)
+        self.agents.pop(victim)
+        host.crash()
+        self.crash(0)
+        self.net.run(LEASE + DETECT + RETURN - 2.0)
+        for node in self.nodes:
+            node.wire.state = "down"
+        self.net.run(1.0)
+        for node in self.nodes:
+            node.wire.state = "up"
+        self.net.run(RETURN)
+        self.assertEqual([node.deaths() for node in self.nodes], [[], []])
+        self.net.run(DETECT + 4.0)
+        self.assertEqual([node.deaths() for node in self.nodes], [[(victim, "unattributed")]] * 2)
+
     def test_a_server_that_is_only_cut_off(self) -> None:
         """A server that cannot reach the store keeps its peers; what others concluded meanwhile is put right when it
         is back."""
