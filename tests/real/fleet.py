@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.real.processes import Server, environment, poll
-from tests.real.redisserver import WITHOUT_REDIS, RedisServer
+from tests.real.redisserver import WITHOUT_REDIS, RedisServer, free_port
 
 __all__ = ["Crowd", "Fleet", "Told"]
 
@@ -28,13 +27,6 @@ INTERVAL, MULTIPLIER = 0.5, 3
 ALIKE = ("id", "node", "session", "address", "state", "services", "svc_hash", "meta", "bare")
 
 Told = dict[str, Any]
-
-
-def free_port() -> int:
-    """A port that nobody has at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 class Crowd:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import functools
 import os
+import random
 import shutil
 import signal
 import socket
@@ -13,13 +14,24 @@ import tempfile
 import time
 from pathlib import Path
 
-__all__ = ["WITHOUT_REDIS", "RedisServer", "shared_redis"]
+__all__ = ["WITHOUT_REDIS", "RedisServer", "free_port", "shared_redis"]
 
 _PROGRAM = shutil.which("redis-server") or shutil.which("valkey-server")
 #: Why tests that need one are skipped; ``""``: they are not.
 WITHOUT_REDIS = "" if _PROGRAM else "no redis-server here (Debian: redis-server)"
 #: Seconds for it to answer.
 _START = 10.0
+
+
+def free_port() -> int:
+    """A port that nobody has at the moment, and that no outgoing connection gets while its server is restarted."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return port
 
 
 class RedisServer:
@@ -31,8 +43,7 @@ class RedisServer:
 
     def __init__(self, *options: str, tls: bool = False) -> None:
         assert _PROGRAM is not None
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self._home = tempfile.TemporaryDirectory(prefix="heartbeat-redis-")
         listen = ("port 0", f"tls-port {self.port}") if tls else (f"port {self.port}",)
         lines = (*listen, "bind 127.0.0.1", 'save ""', "appendonly no", f"dir {self._home.name}", *options)
