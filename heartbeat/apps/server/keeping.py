@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from heartbeat.apps.exits import stop_reactor
 from heartbeat.watch.registry import Registry
 from heartbeat.watch.stores import make_store
+from heartbeat.watch.stores.exchange import Exchange
 from heartbeat.watch.stores.holdings import Holdings
 from heartbeat.watch.stores.ledger import Ledger
 from heartbeat.watch.stores.ledgerkeeper import LedgerKeeper
@@ -76,10 +77,8 @@ class Keeping:
         self.own = Registry(clocks)
         self.holdings = Holdings(holder, self.own)
         self._reactor = reactor
-        self._where = settings.store
         self._mirror = Mirror(holder, clocks, registry, self.holdings.newest)
-        self.ledger = Ledger(
-            reactor,
+        exchange = Exchange(
             store,
             clocks=clocks,
             holdings=self.holdings,
@@ -88,10 +87,13 @@ class Keeping:
             holder=holder,
             node=settings.node,
             proposal=Fernet.generate_key(),
-            unusable=self._unusable,
         )
+        self.ledger = Ledger(reactor, store, exchange, clocks=clocks, holdings=self.holdings, unusable=self._unusable)
+        self._mirror.stale = lambda holder: self.ledger.away or exchange.orphans.lapsed(holder)
         failures.moved = self._moved
-        factory.keeper = LedgerKeeper(reactor, self.ledger, self.holdings, self._mirror, sealed=True)
+        factory.keeper = LedgerKeeper(
+            reactor, self.ledger, exchange, holdings=self.holdings, mirror=self._mirror, sealed=True
+        )
 
     def start(self) -> None:
         """Open the store. It need not be there: peers are let in in any case."""

@@ -35,22 +35,23 @@ def make_store(
         from heartbeat.watch.stores.sqlite import SqliteStore
 
         return SqliteStore(address.path, clocks.wall, keep_failures=keep_failures, reactor=reactor)
+    from heartbeat.watch.stores.redis import RedisStore
+
     try:
-        from heartbeat.watch.stores.redis import RedisStore
+        return RedisStore(
+            reactor,
+            _endpoint(address, reactor),
+            username=address.username,
+            password=address.read_password(),
+            database=address.database,
+            cluster=cluster,
+            node=node,
+            keep_failures=keep_failures,
+        )
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.partition(".")[0] != "txredisapi":
             raise
         raise MissingExtra(f"--store {address}", "redis") from missing
-    return RedisStore(
-        reactor,
-        _endpoint(address, reactor),
-        username=address.username,
-        password=address.read_password(),
-        database=address.database,
-        cluster=cluster,
-        node=node,
-        keep_failures=keep_failures,
-    )
 
 
 def _endpoint(address: StoreAddress, reactor: Any) -> Any:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from heartbeat.session.session import Session
+    from heartbeat.watch.stores.exchange import Exchange
     from heartbeat.watch.stores.holdings import Holdings
     from heartbeat.watch.stores.ledger import Ledger
     from heartbeat.watch.stores.mirror import Mirror
@@ -33,9 +34,17 @@ class LedgerKeeper(Keeper):
     """
 
     def __init__(
-        self, reactor: IReactorTime, ledger: Ledger, holdings: Holdings, mirror: Mirror, *, sealed: bool
+        self,
+        reactor: IReactorTime,
+        ledger: Ledger,
+        exchange: Exchange,
+        *,
+        holdings: Holdings,
+        mirror: Mirror,
+        sealed: bool,
     ) -> None:
         self._reactor = reactor
+        self._exchange = exchange
         self._ledger = ledger
         self._holdings = holdings
         self._mirror = mirror
@@ -66,7 +75,7 @@ class LedgerKeeper(Keeper):
     async def _fetch(self, peer: str) -> None:
         if not self._ledger.keys:
             await self._ledger.met()  # with it comes the key, and everything else
-        await self._ledger.recall(peer)
+        await self._exchange.recall(peer)
 
     def admitted(self, session: Session) -> None:
         """See Keeper."""

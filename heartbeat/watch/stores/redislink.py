@@ -7,9 +7,9 @@ greeting is ours, and a refusal is one more failed attempt (facts T0.12).
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-import txredisapi  # type: ignore[import-untyped]
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import deferLater
@@ -61,10 +61,11 @@ class Greeting:
 class _Greets:
     """The first word of both kinds of connection."""
 
+    transport: Any
+    factory: Any
+
     def connectionMade(self) -> None:
         """Greet, then be ready."""
-        self.transport: Any
-        self.factory: Any
         self.transport.setTcpKeepAlive(1)  # the one that listens says nothing by itself
         ready = super().connectionMade  # type: ignore[misc]  # of the class that this one is mixed into
         greeted = Deferred.fromCoroutine(self.factory.greeting.say(self))
@@ -80,24 +81,8 @@ class _Greets:
         self.transport.abortConnection()
 
 
-class _Commands(_Greets, txredisapi.RedisProtocol):  # type: ignore[misc]  # it has no types
-    """A connection for commands."""
-
-
-class _News(_Greets, txredisapi.SubscriberProtocol):  # type: ignore[misc]  # it has no types
-    """A connection that listens to a channel."""
-
-    def greeted(self) -> Any:
-        """Listen; again after each reconnect."""
-        return self.subscribe([self.factory.channel])
-
-    def messageReceived(self, pattern: str | None, channel: str, message: str) -> None:
-        """Somebody wrote something."""
-        self.factory.heard(message)
-
-
-class _Factory(txredisapi.RedisFactory):  # type: ignore[misc]  # it has no types
-    """Keeps one connection up.
+class _Settings:
+    """What is ours of a factory that keeps one connection up.
 
     :ivar trouble: why there is none, as far as it is known
     """
@@ -105,21 +90,55 @@ class _Factory(txredisapi.RedisFactory):  # type: ignore[misc]  # it has no type
     initialDelay = FIRST_RETRY
     factor = 2.0
     maxDelay = LONGEST_RETRY
+    greeting: Greeting
+    trouble = ""
+    channel = ""
+    heard: Callable[[str], object]
 
-    def __init__(self, protocol: type, greeting: Greeting) -> None:
-        super().__init__(None, None, 1, isLazy=True, replyTimeout=REPLY_TIMEOUT, convertNumbers=False)
-        self.protocol = protocol
-        self.greeting = greeting
-        self.trouble = ""
-        self.channel = ""
-        self.heard: Callable[[str], object] = lambda message: None
+
+@cache
+def _factory_classes() -> tuple[Any, Any]:
+    """For commands, and for news. Made when they are first wanted: importing txredisapi installs a reactor."""
+    import txredisapi  # type: ignore[import-untyped]
+
+    class Commands(_Greets, txredisapi.RedisProtocol):  # type: ignore[misc]  # it has no types
+        """A connection for commands."""
+
+    class News(_Greets, txredisapi.SubscriberProtocol):  # type: ignore[misc]  # it has no types
+        """A connection that listens to a channel."""
+
+        def greeted(self) -> Any:
+            """Listen; again after each reconnect."""
+            return self.subscribe([self.factory.channel])
+
+        def messageReceived(self, pattern: str | None, channel: str, message: str) -> None:
+            """Somebody wrote something."""
+            self.factory.heard(message)
+
+    class CommandFactory(_Settings, txredisapi.RedisFactory):  # type: ignore[misc]  # it has no types
+        """Of connections for commands."""
+
+        protocol = Commands
+
+    class NewsFactory(_Settings, txredisapi.RedisFactory):  # type: ignore[misc]  # it has no types
+        """Of connections that listen."""
+
+        protocol = News
+
+    return CommandFactory, NewsFactory
+
+
+def _factory(kind: Any, greeting: Greeting) -> Any:
+    factory = kind(None, None, 1, isLazy=True, replyTimeout=REPLY_TIMEOUT, convertNumbers=False)
+    factory.greeting = greeting
+    return factory
 
 
 @implementer(IStreamClientEndpoint)
 class _Noted:
     """An endpoint whose failures are remembered."""
 
-    def __init__(self, endpoint: IStreamClientEndpoint, factory: _Factory) -> None:
+    def __init__(self, endpoint: IStreamClientEndpoint, factory: _Settings) -> None:
         self._endpoint = endpoint
         self._factory = factory
 
@@ -138,6 +157,7 @@ class RedisLink:
     :param endpoint: reaches it, TLS included
     :param channel: what is listened to
     :param heard: called with each message
+    :raises ModuleNotFoundError: txredisapi is not installed
     """
 
     def __init__(
@@ -150,8 +170,9 @@ class RedisLink:
     ) -> None:
         self._reactor = reactor
         self._endpoint = endpoint
-        self._commands = _Factory(_Commands, greeting)
-        self._news = _Factory(_News, greeting)
+        commands, news = _factory_classes()
+        self._commands = _factory(commands, greeting)
+        self._news = _factory(news, greeting)
         self._news.channel = channel
         self._news.heard = heard
 
@@ -200,7 +221,9 @@ def _failed(why: str) -> Deferred[Any]:
 
 
 def _unavailable(failure: Failure) -> None:
-    failure.trap(txredisapi.RedisError)
+    from txredisapi import RedisError
+
+    failure.trap(RedisError)
     raise StoreUnavailable(failure.getErrorMessage()) from failure.value
 
 

@@ -16,7 +16,7 @@ from heartbeat.testing import SilentDrop, SimulatedHost, SimulatedNetwork
 from heartbeat.watch.failures import Failures
 from heartbeat.watch.listeners import Listeners
 from heartbeat.watch.registry import Registry
-from heartbeat.watch.stores.ledger import LEASE
+from heartbeat.watch.stores.exchange import LEASE
 from heartbeat.watch.stores.memory import Memory, MemoryStore
 from heartbeat.watch.stores.orphans import RETURN, RETURN_TO_NEWCOMER
 from heartbeat.watch.stores.timed import CALL_TIMEOUT, Timed

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from heartbeat.errors import ConfigError, MissingExtra
 from heartbeat.net.clocks import clocks_for
-from heartbeat.watch.stores import make_store, store_address
+from heartbeat.watch.stores import make_store, redislink, store_address
 
 
 class AddressTests(SynchronousTestCase):
@@ -94,20 +94,20 @@ class EngineTests(SynchronousTestCase):
 
     def test_missing(self) -> None:
         """Without txredisapi a Redis is one clear error, when it is configured."""
-        for name in ("txredisapi", "heartbeat.watch.stores.redis", "heartbeat.watch.stores.redislink"):
-            self.patch_module(name, None if name == "txredisapi" else ...)
+        redislink._factory_classes.cache_clear()
+        self.addCleanup(redislink._factory_classes.cache_clear)
+        self.patch_module("txredisapi")
         error = self.assertRaises(MissingExtra, self.make, "redis://u:hunter2@h/0")
         self.assertIn("txheartbeat[redis]", str(error))
         self.assertNotIn("hunter2", str(error))
 
-    def patch_module(self, name: str, value: Any) -> None:
-        """Put something in the place of a module; ``...``: let it be imported anew."""
-        old = sys.modules.pop(name, None)
-        if value is not ...:
-            sys.modules[name] = value
+    def patch_module(self, name: str) -> None:
+        """It cannot be imported."""
+        old = sys.modules.get(name)
+        sys.modules[name] = None  # type: ignore[assignment]  # that is how an import is refused
 
         def restore() -> None:
-            sys.modules.pop(name, None)
+            del sys.modules[name]
             if old is not None:
                 sys.modules[name] = old
 
