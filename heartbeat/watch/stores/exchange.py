@@ -24,6 +24,11 @@ __all__ = ["LEASE", "Exchange"]
 LEASE: Final = 3.0
 #: Living peers that are written anew in a turn although nothing has changed: 20 records are less than a millisecond.
 REFRESHED: Final = 20
+#: Where nobody else reads them, a disk is spared: so many in every tenth turn, or, if that is more, each once in three
+#: hours, which is often enough for none to expire.
+REFRESHED_ALONE: Final = 5
+ALONE_EVERY: Final = 10
+ALONE_SHARE: Final = 2000
 
 
 class Exchange:
@@ -66,6 +71,7 @@ class Exchange:
         self._log = Logger(namespace="heartbeat.store")
         self._id: str | None = None  # of the store
         self._upto = 0
+        self._turns = 0
         self._again: list[PeerRecord] = []  # to be written anew, besides what we hold
         failures.told = lambda failure: holdings.journal.fail(stored(failure))
 
@@ -90,12 +96,19 @@ class Exchange:
         register: Register = await self._store.renew(self._holder, LEASE)
         if register.id != self._id:
             await self._get_to_know(register)
-        self._holdings.refresh(REFRESHED)
+        self._refresh()
         await self.write()
         await self.read()
         self.orphans.look(self._clocks.seconds(), register.leases, self._mirror.holders())
         await self._settle()
         self._mirror.forget()
+
+    def _refresh(self) -> None:
+        self._turns += 1
+        if self._store.shared:
+            self._holdings.refresh(REFRESHED)
+        elif self._turns % ALONE_EVERY == 0:
+            self._holdings.refresh(max(REFRESHED_ALONE, len(self._holdings) // ALONE_SHARE))
 
     async def _get_to_know(self, register: Register) -> None:
         """It is the first time, or the store has lost what it had."""

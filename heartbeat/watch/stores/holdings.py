@@ -107,6 +107,9 @@ class Holdings(HeartbeatListener):
         fence = Fence(*self.rank(peer), self._holder, next(self._versions))
         return record_of(peer, fence, held, self._lasts(peer), self._clocks)
 
+    def __len__(self) -> int:
+        return len(self._sources)
+
     def refresh(self, most: int) -> None:
         """Write so many of the living anew, in turn: their numbers move, and what is not written expires."""
         living = list(islice(self._round, most))

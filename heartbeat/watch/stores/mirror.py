@@ -73,7 +73,7 @@ class Mirror:
             age = max(0.0, self._clocks.wall() - float(record.view.get("since", 0.0)))
             self._ended[id] = self._clocks.seconds() + max(0.0, record.lasts - age)
         ours = self._ours(id)
-        self._show(view, record, told=ours is None or ours < record.fence[:2])
+        self._show(view, record, told=ours is None or (*ours, self._holder) < record.fence[:3])
 
     def recall(self, session: str, peer: str) -> tuple[int, Report, bytes, bytes | None] | None:
         """The epoch, the account, the ``svc_hash`` and the one held of this session of a peer, if it is its newest."""

@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import deferLater
 from zope.interface import implementer
@@ -75,6 +76,12 @@ class _Greets:
 
     def greeted(self) -> Any:
         """The connection may be used."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        """It is gone. Before all who wait hear no more than that, remember why: a certificate that is wrong, say."""
+        super().connectionLost(reason)  # type: ignore[misc]  # of the class that this one is mixed into
+        if not reason.check(ConnectionDone, ConnectionAborted):
+            self.factory.trouble = reason.getErrorMessage()
 
     def _refused(self, failure: Failure) -> None:
         self.factory.trouble = failure.getErrorMessage()

@@ -35,6 +35,8 @@ T = TypeVar("T")
 VERSION: Final = 1
 #: Milliseconds that a statement waits for another process that looks into the file.
 BUSY_MS: Final = 1000
+#: Seconds between two looks for what has expired; until then it takes room, and is not told of.
+PURGE: Final = 60.0
 #: ``PRAGMA application_id``: files of ours begin with it, so that somebody else's database is never written to.
 APPLICATION_ID: Final = 0x68626561  # "hbea"
 
@@ -97,13 +99,15 @@ class SqliteStore:
         self._keep_failures = keep_failures
         self._reactor = reactor
         self._pool: adbapi.ConnectionPool | None = None
-        self._lease: tuple[str, float] | None = None
+        self._purge_at = 0.0
         self._upto = 0
 
     def open(self, nudge: Callable[[], object]) -> Deferred[None]:
         """See IPeerStore. Nobody else writes to this file, so there are no nudges."""
         if not Path(self._path).absolute().parent.is_dir():
             return fail(ConfigError("--store", f"the folder of {self._path} is not there"))
+        if self._pool is not None:  # the last attempt took too long
+            return self._do(self._begin)
         self._pool = adbapi.ConnectionPool(
             "sqlite3",
             self._path,
@@ -127,10 +131,11 @@ class SqliteStore:
 
     def renew(self, holder: str, lasts: float) -> Deferred[Register]:
         """See IPeerStore. A lease ends with the process: there is one server, and this is it."""
-        self._lease = holder, self._wall() + lasts
 
         def renewed(rows: Transaction) -> Register:
-            rows.execute("DELETE FROM peers WHERE until <= ?", (self._wall(),))
+            if self._wall() >= self._purge_at:
+                self._purge_at = self._wall() + PURGE
+                rows.execute("DELETE FROM peers WHERE until <= ?", (self._wall(),))
             (id,) = rows.execute("SELECT value FROM facts WHERE name = 'id'").fetchone()
             return Register(id, self._upto, {holder: lasts})
 
@@ -138,7 +143,6 @@ class SqliteStore:
 
     def release(self, holder: str) -> Deferred[None]:
         """See IPeerStore."""
-        self._lease = None
         return self._do(lambda rows: None)
 
     def token_key(self, proposal: bytes) -> Deferred[bytes]:

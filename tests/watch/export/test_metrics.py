@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from typing import ClassVar
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,6 +38,9 @@ SURFACE = {
     "heartbeat_loss_ratio": ("gauge", set()),
     "heartbeat_scheduler_lag_seconds": ("histogram", {"le"}),
     "heartbeat_connections": ("gauge", set()),
+    "heartbeat_store_operation_duration_seconds": ("histogram", {"backend", "operation", "outcome", "le"}),
+    "heartbeat_store_up": ("gauge", {"backend"}),
+    "heartbeat_store_dropped": ("counter", {"backend", "kind"}),
     "heartbeat_build_info": ("gauge", {"version", "twisted", "python", "openssl"}),
 }
 
@@ -80,11 +84,25 @@ class MetricsCase(SynchronousTestCase):
         return found[0] if found else None
 
 
+class Store:
+    """The numbers of a store that was asked twice and is away."""
+
+    backend = "redis"
+    away = True
+    dropped: ClassVar[dict[str, int]] = {"peers": 3, "failures": 0}
+
+    def __init__(self) -> None:
+        self.durations = {("write", "ok"): Counters(), ("renew", "timeout"): Counters()}
+        self.durations["write", "ok"].add(0.002)
+        self.durations["renew", "timeout"].add(2.5)
+
+
 class SurfaceTests(MetricsCase):
     """What programs rely on."""
 
     def test_names_types_and_labels(self) -> None:
         """The metrics are those of the documented surface, and no more."""
+        self.sources.store = Store()
         self.join().answer()
         families = {family.name: family for family in parse(self.text())}
         self.assertEqual(
@@ -224,6 +242,19 @@ class ValueTests(MetricsCase):
         self.assertEqual(self.sample("heartbeat_interval_seconds"), 0.5)
         self.assertEqual(self.sample("heartbeat_loss_ratio"), 0.5)
         self.assertEqual(self.sample("heartbeat_connections"), 3.0)
+
+    def test_store(self) -> None:
+        """Calls of a store by what was asked and how it ended, and whether it answers; without one there are no
+        samples."""
+        name = "heartbeat_store_operation_duration_seconds"
+        self.assertNotIn(f"{name}_count", self.text())
+        self.assertNotIn("heartbeat_store_up{", self.text())
+        self.sources.store = Store()
+        labels = {"backend": "redis", "operation": "renew", "outcome": "timeout"}
+        self.assertEqual(self.sample(f"{name}_count", **labels), 1.0)
+        self.assertEqual(self.sample(f"{name}_sum", **labels), 2.5)
+        self.assertEqual(self.sample("heartbeat_store_up", backend="redis"), 0.0)
+        self.assertEqual(self.sample("heartbeat_store_dropped_total", backend="redis", kind="peers"), 3.0)
 
     def test_build(self) -> None:
         """What is running."""

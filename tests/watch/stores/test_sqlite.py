@@ -12,7 +12,7 @@ from twisted.internet.task import deferLater
 
 from heartbeat.errors import ConfigError, StoreUnavailable
 from heartbeat.interfaces import IPeerStore
-from heartbeat.watch.stores.sqlite import SqliteStore
+from heartbeat.watch.stores.sqlite import PURGE, SqliteStore
 from tests.watch.stores import contract
 from tests.watch.stores.contract import KEPT, record
 
@@ -75,6 +75,16 @@ class SqliteTests(contract.Contract):
         await wrong.close()
         self.path = "/nonexistent/folder/x.db"
         await self.assertFailure(self.make().open(lambda: None), ConfigError)
+
+    async def test_purge(self) -> None:
+        """What has expired makes room, from time to time."""
+        store: Any = await self.store()
+        await store.write([record(lasts=10.0), record("b")], [])
+        self.ahead += PURGE + 1.0
+        await store.renew("h", 1.0)
+        connection = sqlite3.connect(self.path)
+        self.addCleanup(connection.close)
+        self.assertEqual(connection.execute("SELECT id FROM peers").fetchall(), [("b",)])
 
     async def test_locked(self) -> None:
         """While another process holds the file, a call fails after a while as unavailable; then it works again."""
