@@ -22,6 +22,8 @@ __all__ = ["LEASE", "Exchange"]
 
 #: Seconds for which a server is believed to live without a word: six turns.
 LEASE: Final = 3.0
+#: Records read in one go: some 3 ms to take in, and no beat should wait longer.
+READ_AT_ONCE: Final = 50
 #: Living peers that are written anew in a turn although nothing has changed: 20 records are less than a millisecond.
 REFRESHED: Final = 20
 #: Where nobody else reads them, a disk is spared: so many in every tenth turn, or, if that is more, each once in three
@@ -145,7 +147,7 @@ class Exchange:
         """Read what others wrote since."""
         more = True
         while more:
-            changes = await self._store.changes(self._upto, MOST_AT_ONCE, self._holder)
+            changes = await self._store.changes(self._upto, READ_AT_ONCE, self._holder)
             for record in changes.peers:
                 self._mirror.take(record)
             for told in changes.failures:
@@ -162,13 +164,13 @@ class Exchange:
     async def _settle(self) -> None:
         """The peers of servers that vanished, if they had their time to come back."""
         due = [
-            record
+            view
             for holder in self.orphans.lost()
-            for record in self._mirror.held_by(holder)
-            if self.orphans.given_up(holder, record.detect)
+            for view in self._mirror.held_by(holder)
+            if self.orphans.given_up(holder, view.detect)
         ]
         for start in range(0, len(due), MOST_AT_ONCE):
-            part = due[start : start + MOST_AT_ONCE]
+            part = [view.record for view in due[start : start + MOST_AT_ONCE]]
             wall = self._clocks.wall()
             failures = {one.id: lost_with(one, self._failures.number(), wall, self._node) for one in part}
             ends = [Settlement(one.fence, one.died("unattributed", wall), stored(failures[one.id])) for one in part]

@@ -61,8 +61,8 @@ class LedgerKeeper(Keeper):
 
     def newest(self, peer: str) -> str:
         """See Keeper."""
-        record = self._mirror.get(peer)
-        return "" if record is None else record.fence.stamp
+        fence = self._mirror.fence(peer)
+        return "" if fence is None else fence.stamp
 
     def fetch(self, peer: str, session: str, patience: float) -> Deferred[object] | None:
         """See Keeper."""

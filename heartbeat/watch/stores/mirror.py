@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from heartbeat.liveness.peer import Clocks
     from heartbeat.liveness.report import Report
-    from heartbeat.watch.stores.records import PeerRecord
+    from heartbeat.watch.stores.records import Fence, PeerRecord
 
 __all__ = ["Mirror"]
 
@@ -46,18 +46,18 @@ class Mirror:
         """All of them; a snapshot."""
         return iter([view.record for view in self._views.values()])
 
-    def get(self, id: str) -> PeerRecord | None:
-        """The record of a peer that others hold."""
+    def fence(self, id: str) -> Fence | None:
+        """That of the record of a peer that others hold, None if none does."""
         view = self._views.get(id)
-        return None if view is None else view.record
+        return None if view is None else view.fence
 
     def holders(self) -> Set[str]:
         """Those that hold somebody."""
         return self._held.keys()
 
-    def held_by(self, holder: str) -> list[PeerRecord]:
+    def held_by(self, holder: str) -> list[Elsewhere]:
         """The peers that are connected to it, as far as it told."""
-        return [self._views[id].record for id in self._held.get(holder, ())]
+        return [self._views[id] for id in self._held.get(holder, ())]
 
     def take(self, record: PeerRecord) -> None:
         """A record was read. Our own say nothing new."""
@@ -66,7 +66,7 @@ class Mirror:
             return
         view = self._views.get(id)
         if view is not None:
-            self._strike(view.record)
+            self._strike(view)
         if record.living:
             self._held.setdefault(record.fence.holder, set()).add(id)
         else:
@@ -77,22 +77,23 @@ class Mirror:
 
     def recall(self, session: str, peer: str) -> tuple[int, Report, bytes, bytes | None] | None:
         """The epoch, the account, the ``svc_hash`` and the one held of this session of a peer, if it is its newest."""
-        record = self.get(peer)
-        if record is None or record.session != session:
+        view = self._views.get(peer)
+        if view is None or view.session != session:
             return None
+        record = view.record
         held = bytes.fromhex(record.held) if record.held else None
         return record.fence.epoch, report_of(record), bytes.fromhex(record.view.get("svc_hash", "")), held
 
     def moved(self, peer: str, stamp: str, epoch: int) -> bool:
         """Whether this session goes on, or went on, in a later connection to another server."""
-        record = self.get(peer)
-        return record is not None and record.fence.stamp == stamp and record.fence.epoch > epoch
+        fence = self.fence(peer)
+        return fence is not None and fence.stamp == stamp and fence.epoch > epoch
 
     def drop(self, id: str) -> None:
         """Others hold this peer no more: we do."""
         view = self._views.pop(id, None)
         if view is not None:
-            self._strike(view.record)
+            self._strike(view)
 
     def forget(self) -> None:
         """Drop what ended long ago."""
@@ -105,7 +106,7 @@ class Mirror:
     def _show(self, view: Elsewhere | None, record: PeerRecord, *, told: bool) -> None:
         """Tell the listener, as a server that holds the peer would have been told."""
         # The same connection, that is: of another one those who list peers hear that it joined.
-        goes_on = view is not None and view.record.living and view.record.fence[:3] == record.fence[:3]
+        goes_on = view is not None and view.living and view.fence[:3] == record.fence[:3]
         if view is not None and goes_on:
             before = view.state
             view.take(record)
@@ -121,10 +122,10 @@ class Mirror:
             if not record.living:
                 self._listener.gone(view, event)
 
-    def _strike(self, record: PeerRecord) -> None:
-        self._ended.pop(record.id, None)
-        held = self._held.get(record.fence.holder)
+    def _strike(self, view: Elsewhere) -> None:
+        self._ended.pop(view.id, None)
+        held = self._held.get(view.fence.holder)
         if held is not None:
-            held.discard(record.id)
+            held.discard(view.id)
             if not held:
-                del self._held[record.fence.holder]
+                del self._held[view.fence.holder]

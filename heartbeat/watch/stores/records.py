@@ -65,6 +65,7 @@ class PeerRecord:
     :ivar lasts: seconds for which it is worth keeping
     :ivar held: the ``svc_hash`` in hexadecimal under which its STATE is held; ``""``: it is not
     :ivar view: the shape of ``/api/peers`` without ``last_heard_ms``
+    :ivar text: what it was read from, if it was
     """
 
     id: str
@@ -76,6 +77,7 @@ class PeerRecord:
     lasts: float
     held: str = ""
     view: Mapping[str, Any] = field(default_factory=dict)
+    text: str = field(default="", repr=False, compare=False)
 
     @property
     def living(self) -> bool:
@@ -96,7 +98,7 @@ class PeerRecord:
     def died(self, cause: str, at: float) -> PeerRecord:
         """The same peer, dead of this cause since then. The fence stays: whoever holds it may know better."""
         view = {**self.view, "state": State.DEAD.value, "since": round(at, _DIGITS)}
-        return replace(self, state=State.DEAD, cause=cause, view=view)
+        return replace(self, state=State.DEAD, cause=cause, view=view, text="")
 
     def to_text(self) -> str:
         """One line of JSON, in ASCII."""
@@ -128,6 +130,7 @@ class PeerRecord:
                 lasts=float(told["lasts"]),
                 held=str(told["held"]),
                 view=view,
+                text=text,
             )
         except (KeyError, TypeError, ValueError) as wrong:
             raise ValueError(f"no record of a peer: {text[:80]!r}") from wrong
