@@ -85,12 +85,14 @@ class Failures(HeartbeatListener):
     :param node: the name of this server, for peers that do not say
     :ivar keep: how many records at most; the oldest goes first. May be changed at any time
     :ivar told: called with each record that is made here, and again when its reason is made exact
+    :ivar postpone: may hold back the record of a death, which may turn out to be none; False: it does not
     :ivar moved: whether the session of a peer goes on at another server, which then knows better whether it is dead
     """
 
     def __init__(self, clocks: Clocks, node: str = "", keep: int = 1000) -> None:
         self.keep = keep
         self.told: Callable[[Failure], object] = lambda failure: None
+        self.postpone: Callable[[Callable[[], object]], bool] = lambda call: False
         self.moved: Callable[[Peer], bool] = lambda peer: False
         self._clocks = clocks
         self._node = node
@@ -103,7 +105,11 @@ class Failures(HeartbeatListener):
 
     def gone(self, peer: Peer, event: Event) -> None:
         """Record a death."""
-        if isinstance(event, Dead) and not self.moved(peer):
+        if isinstance(event, Dead) and not self.postpone(lambda: self._death(peer, event)):
+            self._death(peer, event)
+
+    def _death(self, peer: Peer, event: Dead) -> None:
+        if not self.moved(peer):
             evidence = {"silent_s": round(event.silent, 3), **self._plain(event.evidence)}
             evidence["layers"] = peer.layers.as_json()
             self._record(self._deaths, peer, event.at, event.cause, "live", evidence=evidence)

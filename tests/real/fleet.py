@@ -190,6 +190,23 @@ def kill_a_server(fleet: Fleet, within: float = 5.0) -> str:
     return f"all elsewhere after {seconds:.1f} s, sessions intact; restarted, all views equal after {equal:.1f} s"
 
 
+def stop_a_server(fleet: Fleet) -> str:
+    """SIGSTOP for a while, as when a machine is moved: its agents go elsewhere; when it wakes up it finds that they
+    have closed their connections, and nobody is dead for that."""
+    server = fleet.servers[1]
+    server.signal(signal.SIGSTOP)
+    try:
+        seconds = fleet.connected(8.0, but=1)
+        time.sleep(1.0)
+    finally:
+        server.signal(signal.SIGCONT)
+    time.sleep(5.0)  # what it saw has been recorded by now, if it is at all
+    fleet.views(5.0)
+    assert fleet.failures() == [], [(one["peer"], one["failure_reason"]) for one in fleet.failures()]
+    assert fleet.lost_sessions() == []
+    return f"all elsewhere after {seconds:.1f} s, nobody dead"
+
+
 def roll(fleet: Fleet) -> str:
     """A rolling restart of all servers: no failure is recorded, no session is lost."""
     began = time.monotonic()
@@ -267,7 +284,14 @@ def _degraded(server: Server) -> tuple[int, str] | None:
     return None if text == "ok\n" else (status, text)
 
 
-SCENES: tuple[Callable[[Fleet], str], ...] = (begin, kill_a_server, roll, freeze_the_store, lose_the_store)
+SCENES: tuple[Callable[[Fleet], str], ...] = (
+    begin,
+    kill_a_server,
+    stop_a_server,
+    roll,
+    freeze_the_store,
+    lose_the_store,
+)
 
 
 def main() -> int:

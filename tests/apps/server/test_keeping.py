@@ -16,6 +16,7 @@ from heartbeat.testing import SilentDrop, SimulatedHost, SimulatedNetwork
 from heartbeat.watch.failures import Failures
 from heartbeat.watch.listeners import Listeners
 from heartbeat.watch.registry import Registry
+from heartbeat.watch.stores.doubt import HOLD
 from heartbeat.watch.stores.exchange import LEASE
 from heartbeat.watch.stores.memory import Memory, MemoryStore
 from heartbeat.watch.stores.orphans import RETURN, RETURN_TO_NEWCOMER
@@ -322,6 +323,36 @@ class LossTests(FleetCase):
         self.assert_alike()
         self.assertEqual(set(self.nodes[1].states().values()), {"alive"})
         self.assert_sessions()
+
+    def test_a_server_that_was_stopped(self) -> None:
+        """A server that wakes up and finds that its peers have gone to others has seen nobody die; one that died
+        meanwhile did."""
+        node = self.nodes[0]
+        held = [peer.id for peer in node.keeping.own.peers()]
+        host = next(host for host in self.net.hosts if host.name == held[0])
+        self.agents.pop(held[0])
+        self.sessions.pop(held[0])
+        for seconds in (2.0, 12.0):
+            node.host.stall(seconds)
+            self.net.run(0.2)
+            if seconds > 10.0:
+                host.crash()
+            self.net.run(seconds + 8.0)
+            self.assert_sessions()
+            self.assertEqual({self.nodes[1].states()[name] for name in held[1:]}, {"alive"})
+        self.assertEqual([one.peer for one in self.nodes[1].failures.since() if one.peer != held[0]], [])
+
+    def test_dead_while_it_was_stopped(self) -> None:
+        """A peer that died while its server was stopped is recorded, a little later."""
+        node = self.nodes[0]
+        held = [peer.id for peer in node.keeping.own.peers()]
+        host = next(host for host in self.net.hosts if host.name == held[0])
+        self.agents.pop(held[0])
+        node.host.stall(2.5)
+        self.net.run(0.2)
+        host.crash()
+        self.net.run(2.5 + HOLD + 2.0)
+        self.assertEqual([peer for peer, _ in self.nodes[1].deaths()], [held[0]])
 
     def test_half_open(self) -> None:
         """An agent that moved on while its old server still holds the old connection is not dead when that one ends."""
