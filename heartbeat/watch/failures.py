@@ -156,6 +156,8 @@ class Failures(HeartbeatListener):
         if ours:
             pair = failure.reason, failure.phase
             self._counts[pair] = self._counts.get(pair, 0) + 1
+        if failure.node == self._node:
+            self._last = max(self._last, failure.id)
         board = self._deaths if failure.phase == "live" else self._knocks
         index = next((at for at, one in enumerate(board) if one.id <= failure.id), len(board))
         if index < len(board) and (board[index].id, board[index].node) == (failure.id, failure.node):

@@ -118,6 +118,15 @@ class FailureTests(SynchronousTestCase):
         self.assertEqual([one.reason for one in other.since()], ["nat_expired", "path_dead", "path_dead"])
         self.assertEqual(other.counts(), {})
 
+    def test_numbers_after_a_restart(self) -> None:
+        """A server that finds failures of its own in a store goes on behind them, though its clock was set back."""
+        (kept,) = self.kept
+        again = Failures(self.hands, "n1")
+        again.learn(failure_of(kept._replace(id=kept.id + 10**9)))
+        self.assertEqual(again.number(), kept.id + 10**9 + 1)
+        again.learn(failure_of(kept._replace(id=kept.id + 10**12, node="n2")))
+        self.assertEqual(again.number(), kept.id + 10**9 + 2)
+
     def test_bounded(self) -> None:
         """They are no more than are kept."""
         (kept,) = self.kept
