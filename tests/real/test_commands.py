@@ -86,6 +86,9 @@ class RefusalTests(FolderTestCase):
             line = self.refused(64, *arguments)
             self.assertIn(arguments[-2], line)
             self.assertIn(arguments[-1], line)
+        line = self.refused(64, "heartbeat-server", "--store", "redis://u:hunter2@h/x")
+        self.assertIn("--store", line)
+        self.assertNotIn("hunter2", line)
         self.assertIn("--bogus", self.refused(64, "heartbeat-server", "--bogus"))
         self.assertIn("--connect", self.refused(64, "heartbeat-agent"))
 

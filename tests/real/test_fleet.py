@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.real import fleet
 from tests.real.processes import Agent, Server, poll
 from tests.real.redisserver import WITHOUT_REDIS
+from tests.real.test_commands import command
 
 #: ``python -m tests.real.fleet`` plays the same scenes with 300.
 AGENTS = 60
@@ -53,6 +54,15 @@ class FileTests(SynchronousTestCase):
         agent = Agent(port, "--id", name, "--services", f"of-{name}", "--ping-interval", "0.2")
         self.addCleanup(agent.kill)
         return agent
+
+    def test_a_file_that_cannot_be(self) -> None:
+        """A file in no folder, or one that is something else, ends the server with status 1 and one line."""
+        other = self.folder / "other.db"
+        other.write_text("no database " * 1000, encoding="ascii")
+        for path in (self.folder / "missing" / "hb.db", other):
+            ended = command("heartbeat-server", "--listen", "tcp:0", "--web", "none", "--store", f"sqlite:{path}")
+            self.assertEqual(ended.returncode, 1, ended.stderr)
+            self.assertRegex(ended.stderr, rf"^heartbeat-server: --store: .*{path}.*\n$")
 
     def test_a_restart(self) -> None:
         """After ``kill -9`` and a restart, the failures are there, and who returns goes on in its session; who does not

@@ -14,8 +14,9 @@ from twisted.internet.task import deferLater
 from heartbeat.errors import StoreUnavailable
 from heartbeat.interfaces import IPeerStore
 from heartbeat.net.clocks import clocks_for
-from heartbeat.watch.stores import make_store, store_address
+from heartbeat.watch.stores import MOST_AT_ONCE, make_store, store_address
 from heartbeat.watch.stores.timed import CALL_TIMEOUT, Timed
+from tests.environment import CHECKOUT
 from tests.real.redisserver import WITHOUT_REDIS, shared_redis
 from tests.watch.stores import contract
 from tests.watch.stores.contract import KEPT, StoreCase, record
@@ -145,9 +146,9 @@ class RedisTests(RedisCase, contract.Contract):
     async def test_many_at_once(self) -> None:
         """A call with as much as is allowed is taken, and read back in steps."""
         store = await self.store()
-        await store.write([record(f"p{number:03d}") for number in range(100)], [])
-        peers, _, _ = await self.all_of(store, limit=30)
-        self.assertEqual(len(peers), 100)
+        await store.write([record(f"p{number:03d}") for number in range(MOST_AT_ONCE)], [])
+        peers, _, _ = await self.all_of(store, limit=20)
+        self.assertEqual(len(peers), MOST_AT_ONCE)
 
 
 class AwayTests(RedisCase):
@@ -203,6 +204,11 @@ class AclTests(RedisCase, contract.Contract):
         """Nothing else is allowed to it."""
         store = await self.store()
         await self.assertFailure(store._store._link.command("SET", "x", "1"), StoreUnavailable)
+
+    def test_as_documented(self) -> None:
+        """That is what the page says."""
+        page = (CHECKOUT / "docs/howto/fleet.md").read_text(encoding="utf-8")
+        self.assertIn(f"user heartbeat on >PASSWORD {MAY}\n", page)
 
     async def test_wrong_password(self) -> None:
         """It is said, and tried again: the password may be put right on the other side."""

@@ -97,8 +97,8 @@ class Keeping:
         )
 
     def start(self) -> None:
-        """Open the store. It need not be there: peers are let in in any case."""
-        self.ledger.start()
+        """Open the store, once the reactor runs. It need not be there: peers are let in in any case."""
+        self._reactor.callWhenRunning(self.ledger.start)
 
     def stop(self) -> Deferred[None]:
         """Write what is left, and close it."""

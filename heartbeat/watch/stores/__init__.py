@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_AT_ONCE", "StoreAddress", "make_store", "store_address"]
 
-#: Records and failures in one call: some 100 kB, and about a millisecond of a Redis, which does nothing else meanwhile.
-MOST_AT_ONCE: Final = 100
+#: Records and failures in one call: some 3 ms to make or to take in, and no beat should wait longer; less than a
+#: millisecond of a Redis, which does nothing else meanwhile.
+MOST_AT_ONCE: Final = 50
 #: Seconds to connect to a Redis.
 CONNECT_TIMEOUT: Final = 2.0
 

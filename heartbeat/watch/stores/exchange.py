@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.logger import Logger
 
+from heartbeat.watch.stores import MOST_AT_ONCE
 from heartbeat.watch.stores.orphans import Orphans
 from heartbeat.watch.stores.records import Settlement
 from heartbeat.watch.stores.told import failure_of, lost_with, stored
@@ -21,8 +22,6 @@ __all__ = ["LEASE", "Exchange"]
 
 #: Seconds for which a server is believed to live without a word: six turns.
 LEASE: Final = 3.0
-#: Records written or read in one go: some 3 ms to make or to take in, and no beat should wait longer.
-AT_ONCE: Final = 50
 #: Living peers that are written anew in a turn although nothing has changed: 20 records are less than a millisecond.
 REFRESHED: Final = 20
 #: Where nobody else reads them, a disk is spared: so many in every tenth turn, or, if that is more, each once in three
@@ -128,10 +127,10 @@ class Exchange:
     async def write(self) -> None:
         """Write what waits."""
         while self._again:
-            await self._store.write(self._again[-AT_ONCE:], [])
-            del self._again[-AT_ONCE:]
+            await self._store.write(self._again[-MOST_AT_ONCE:], [])
+            del self._again[-MOST_AT_ONCE:]
         journal = self._holdings.journal
-        while (batch := journal.take(AT_ONCE)) is not None:
+        while (batch := journal.take(MOST_AT_ONCE)) is not None:
             records = [self._holdings.record(peer) for peer in batch.peers]
             try:
                 late = set(await self._store.write(records, batch.failures))
@@ -146,7 +145,7 @@ class Exchange:
         """Read what others wrote since."""
         more = True
         while more:
-            changes = await self._store.changes(self._upto, AT_ONCE, self._holder)
+            changes = await self._store.changes(self._upto, MOST_AT_ONCE, self._holder)
             for record in changes.peers:
                 self._mirror.take(record)
             for told in changes.failures:
@@ -168,8 +167,8 @@ class Exchange:
             for view in self._mirror.held_by(holder)
             if self.orphans.given_up(holder, view.detect)
         ]
-        for start in range(0, len(due), AT_ONCE):
-            part = [view.record for view in due[start : start + AT_ONCE]]
+        for start in range(0, len(due), MOST_AT_ONCE):
+            part = [view.record for view in due[start : start + MOST_AT_ONCE]]
             wall = self._clocks.wall()
             failures = {one.id: lost_with(one, self._failures.number(), wall, self._node) for one in part}
             ends = [Settlement(one.fence, one.died("unattributed", wall), stored(failures[one.id])) for one in part]

@@ -89,13 +89,14 @@ class CompositionTests(ServerTestCase):
             self.assertLess(time.monotonic(), deadline, answer)
             await deferLater(reactor, 0.02, lambda: None)
 
-    def test_a_store_that_cannot_be(self) -> None:
+    async def test_a_store_that_cannot_be(self) -> None:
         """A file in a folder that is not there ends the process with status 1 and one line."""
         server = self.make("--web", "none", "--store", "sqlite:/nonexistent/hb.db")
         ended: list[str] = []
         self.patch(keeping, "stop_reactor", lambda reactor, message: ended.append(message))
         self.addCleanup(server.stopService)
         server.startService()
+        await deferLater(reactor, 0.01, lambda: None)
         self.assertEqual(ended, ["heartbeat-server: --store: the folder of /nonexistent/hb.db is not there"])
 
     async def test_without_web(self) -> None:
