@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.logger import Logger
 
+from heartbeat.liveness.states import State
 from heartbeat.watch.stores import MOST_AT_ONCE
 from heartbeat.watch.stores.orphans import Orphans
 from heartbeat.watch.stores.records import Settlement
@@ -13,7 +14,7 @@ from heartbeat.watch.stores.told import failure_of, lost_with, stored
 
 if TYPE_CHECKING:
     from heartbeat.liveness.peer import Clocks
-    from heartbeat.watch.failures import Failures
+    from heartbeat.watch.failures import Failure, Failures
     from heartbeat.watch.stores.holdings import Holdings
     from heartbeat.watch.stores.mirror import Mirror
     from heartbeat.watch.stores.records import PeerRecord, Register, StoredFailure
@@ -94,7 +95,7 @@ class Exchange:
     async def turn(self) -> None:
         """Prolong the lease, write, read, and settle the peers of servers that vanished."""
         register: Register = await self._store.renew(self._holder, LEASE)
-        if register.id != self._id:
+        if register.id != self._id or register.upto < self._upto:
             await self._get_to_know(register)
         self._refresh()
         await self.write()
@@ -111,7 +112,7 @@ class Exchange:
             self._holdings.refresh(max(REFRESHED_ALONE, len(self._holdings) // ALONE_SHARE))
 
     async def _get_to_know(self, register: Register) -> None:
-        """It is the first time, or the store has lost what it had."""
+        """It is the first time, or the store has lost what it had, or some of it: a replica that was behind, say."""
         key: bytes = await self._store.token_key(self.keys[0] if self.keys else self._proposal)
         # A server that knew no key may have been the first to come back to an empty store: ours open what we gave out.
         self.keys = (key, *(one for one in self.keys if one != key))
@@ -170,12 +171,23 @@ class Exchange:
         for start in range(0, len(due), MOST_AT_ONCE):
             part = [view.record for view in due[start : start + MOST_AT_ONCE]]
             wall = self._clocks.wall()
-            failures = {one.id: lost_with(one, self._failures.number(), wall, self._node) for one in part}
-            ends = [Settlement(one.fence, one.died("unattributed", wall), stored(failures[one.id])) for one in part]
+            # Whoever has no name of its own comes back under another one: that it is gone says nothing about it.
+            failures = {
+                one.id: lost_with(one, self._failures.number(), wall, self._node) for one in part if one.session
+            }
+            ends = [_end_of(one, failures.get(one.id), wall) for one in part]
             done = set(await self._store.settle(ends))
             for end in ends:
                 if end.record.id in done:
-                    self._failures.learn(failures[end.record.id], ours=True)
                     self._mirror.take(end.record)
-            if done:
-                self._log.warn("{count} peers were lost with their server", count=len(done))
+            lost = [failure for id, failure in failures.items() if id in done]
+            for failure in lost:
+                self._failures.learn(failure, ours=True)
+            if lost:
+                self._log.warn("{count} peers were lost with their server", count=len(lost))
+
+
+def _end_of(record: PeerRecord, failure: Failure | None, wall: float) -> Settlement:
+    if failure is None:
+        return Settlement(record.fence, record.ended(State.LEFT, None, wall), None)
+    return Settlement(record.fence, record.ended(State.DEAD, failure.reason, wall), stored(failure))

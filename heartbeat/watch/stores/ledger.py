@@ -101,8 +101,12 @@ class Ledger:
             last.addTimeout(LAST_WORDS, self._reactor)
             try:
                 await last
-            except (StoreUnavailable, defer.TimeoutError, defer.CancelledError) as error:
-                self._log.warn("{count} changes were not written: {why}", count=self._exchange.waiting, why=str(error))
+            except (StoreUnavailable, defer.TimeoutError) as error:
+                self._trouble = str(error) or "no time was left"
+            except Exception:  # noqa: BLE001  a fault of ours must not keep the server from ending
+                self._log.failure("the last words went wrong")
+        if self._exchange.waiting:
+            self._log.warn("{count} changes were not written: {why}", count=self._exchange.waiting, why=self._trouble)
         await self._store.close()
 
     # -- what others ask

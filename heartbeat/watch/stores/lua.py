@@ -100,7 +100,7 @@ return late
 )
 
 #: KEYS as for WRITE · ARGV channel writer keep_failures (stamp epoch holder version, then as for WRITE: a record and a
-#: failure)...
+#: failure, which is three empty texts where there is none)...
 SETTLE: Final = (
     _COMMON
     + """
@@ -111,7 +111,7 @@ for i = 5, #KEYS do
     if there[5] == '1' and there[1] == ARGV[at] and there[2] == ARGV[at + 1] and there[3] == ARGV[at + 2]
             and there[4] == ARGV[at + 3] then
         put(KEYS[i], at + 4)
-        note(at + 12)
+        if ARGV[at + 12] ~= '' then note(at + 12) end
         table.insert(done, ARGV[at + 4])
     end
 end

@@ -153,7 +153,8 @@ class MemoryStore:
                 there = memory.record(record.id)
                 if there is not None and there.fence == seen and there.living:
                     memory.put(record)
-                    memory.note(failure)
+                    if failure is not None:
+                        memory.note(failure)
                     done.append(record.id)
             self._tell_others()
             return done

@@ -95,10 +95,10 @@ class PeerRecord:
         """Seconds of silence after which its server would have given it up."""
         return float(self.view.get("detect_ms", 0)) / 1000.0
 
-    def died(self, cause: str, at: float) -> PeerRecord:
-        """The same peer, dead of this cause since then. The fence stays: whoever holds it may know better."""
-        view = {**self.view, "state": State.DEAD.value, "since": round(at, _DIGITS)}
-        return replace(self, state=State.DEAD, cause=cause, view=view, text="")
+    def ended(self, state: State, cause: str | None, at: float) -> PeerRecord:
+        """The same peer, dead of this cause or left since then. The fence stays: whoever holds it may know better."""
+        view = {**self.view, "state": state.value, "since": round(at, _DIGITS)}
+        return replace(self, state=state, cause=cause, view=view, text="")
 
     def to_text(self) -> str:
         """One line of JSON, in ASCII."""
@@ -181,12 +181,12 @@ class Settlement(NamedTuple):
 
     :ivar seen: the fence of the record that it is concluded from; if another one is there by now, nothing is written
     :ivar record: what is written instead
-    :ivar failure: what is recorded with it, in the same step
+    :ivar failure: what is recorded with it, in the same step; None: it is no failure
     """
 
     seen: Fence
     record: PeerRecord
-    failure: StoredFailure
+    failure: StoredFailure | None
 
 
 @dataclass(frozen=True, slots=True)

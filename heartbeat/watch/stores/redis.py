@@ -124,7 +124,7 @@ class RedisStore:
         """See IPeerStore."""
         arguments = self._preface()
         for seen, record, failure in settlements:
-            arguments += [*seen, *_plain(record), *_noted(failure)]
+            arguments += [*seen, *_plain(record), *(("", "", "") if failure is None else _noted(failure))]
         return self._write(lua.SETTLE, [one.record for one in settlements], arguments)
 
     def changes(self, after: int, limit: int, but: str = "") -> Deferred[Changes]:

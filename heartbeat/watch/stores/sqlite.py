@@ -181,7 +181,7 @@ class SqliteStore:
                 ).fetchone()
                 if there is not None and Fence(*there) == seen:
                     rows.execute(_PUT, self._row(record))
-                    self._note(rows, [failure])
+                    self._note(rows, [] if failure is None else [failure])
                     done.append(record.id)
             return done
 

@@ -291,6 +291,25 @@ class LossTests(FleetCase):
         self.net.run(60.0)
         self.assertEqual(len(self.nodes[0].deaths()), 1)
 
+    def test_nameless(self) -> None:
+        """A peer without a name comes back under another one: the old one has left when its server is lost, and is
+        no failure."""
+        host = self.net.host("bare")
+        service = HeartbeatClientService(
+            [f"n{one}:7600" for one in range(3)], HeartbeatConfig(interval=INTERVAL), reactor=host.reactor
+        )
+        service.startService()
+        self.net.run(2.0)
+        (before,) = [id for id in self.nodes[1].states() if id.startswith("~")]
+        self.assertEqual(self.nodes[1].states()[before], "alive")
+        self.crash(0)
+        self.net.run(LEASE + DETECT + RETURN + 5.0)
+        states = {id: state for id, state in self.nodes[1].states().items() if id.startswith("~")}
+        self.assertEqual((states.pop(before), list(states.values())), ("left", ["alive"]))
+        self.assertEqual([node.deaths() for node in self.nodes], [[], []])
+        service.stopService()
+        self.net.run(2.0)
+
     def test_an_outage_in_between(self) -> None:
         """Time in which the store was away is no time in which anybody could have been seen."""
         victim = next(peer.id for peer in self.nodes[0].keeping.own.peers())
@@ -476,6 +495,20 @@ class StoreTests(FleetCase):
         self.assertEqual(newcomer.deaths(), self.nodes[0].deaths())
         self.assertEqual((newcomer.states()["a0"], newcomer.states()[victim]), ("left", "dead"))
         self.nodes.append(newcomer)
+
+    def test_set_back(self) -> None:
+        """A store that comes back without its latest changes (a replica that was behind) gets them again, and is read
+        from the beginning."""
+        self.agent("b0", 0)
+        old = {name: value for name, value in vars(self.memory).items() if name != "nudges"}
+        old = {name: value.copy() if hasattr(value, "copy") else value for name, value in old.items()}
+        self.settle()
+        vars(self.memory).update(old)
+        self.net.run(2.0)
+        newcomer = Node(self.net.host("n9"), self.memory)
+        self.nodes.append(newcomer)
+        self.net.run(1.0)
+        self.assert_alike()
 
     def test_lost_alone(self) -> None:
         """A server that is alone with an empty store writes what it remembers, those that are gone, too; and what a

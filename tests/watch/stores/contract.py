@@ -170,7 +170,7 @@ class Contract(StoreCase):
         await store.write([seen, moved, dead], [])
         await store.write([record("b", epoch=2, holder="other")], [])
         ends = [
-            Settlement(one.fence, one.died("unattributed", 1.0), failure(number))
+            Settlement(one.fence, one.ended(State.DEAD, "unattributed", 1.0), failure(number))
             for number, one in enumerate((seen, moved, dead, record("nobody")), 1)
         ]
         self.assertEqual(await store.settle(ends), ["a"])
@@ -180,6 +180,12 @@ class Contract(StoreCase):
         self.assertEqual((peers["a"].state, peers["a"].cause), (State.DEAD, "unattributed"))
         self.assertEqual(peers["b"].state, State.ALIVE)
         self.assertEqual(await store.write([record("a", version=2)], []), [], "its holder knows better")
+        nameless = record("~h:1")
+        await store.write([nameless], [])
+        end = Settlement(nameless.fence, nameless.ended(State.LEFT, None, 1.0), None)
+        self.assertEqual(await store.settle([end]), ["~h:1"])
+        peers, failures, _ = await self.all_of(store)
+        self.assertEqual((peers["~h:1"].state, failures), (State.LEFT, [1]))
 
     async def test_register(self) -> None:
         """A lease is there until it lapses or is given up; the store is known again; its last change is told."""
