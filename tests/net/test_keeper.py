@@ -80,7 +80,8 @@ class KeeperTests(SessionCase):
     def kept(self, epoch: int = 1) -> Kept:
         """What the other acceptor knows."""
         digest = service_hash(SERVICES)
-        return Kept(epoch, Report(services=SERVICES, meta={"zone": "b"}), digest, digest, 0.0)
+        report = Report(services=SERVICES, meta={"zone": "b"})
+        return Kept(epoch=epoch, report=report, svc_hash=digest, held=digest, until=0.0)
 
     def test_resumed(self) -> None:
         """A session of another acceptor goes on here: same id, services and meta before its first SYNC, no STATE asked

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 
 from heartbeat.errors import StoreUnavailable
 from heartbeat.net.keeper import Keeper, Kept
+from heartbeat.watch.stores.elsewhere import report_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,8 +57,16 @@ class LedgerKeeper(Keeper):
 
     def recall(self, session: str, peer: str) -> Kept | None:
         """See Keeper. Nobody holds on to it: it is known for as long as the mirror has it."""
-        known = self._mirror.recall(session, peer)
-        return None if known is None else Kept(*known, until=0.0)
+        record = self._mirror.recall(session, peer)
+        if record is None:
+            return None
+        return Kept(
+            epoch=record.fence.epoch,
+            report=report_of(record),
+            svc_hash=bytes.fromhex(record.view.get("svc_hash", "")),
+            held=bytes.fromhex(record.held) if record.held else None,
+            until=0.0,
+        )
 
     def newest(self, peer: str) -> str:
         """See Keeper."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from heartbeat.watch.stores.elsewhere import Elsewhere, event_of, report_of
+from heartbeat.watch.stores.elsewhere import Elsewhere, event_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Set
 
     from heartbeat.liveness.peer import Clocks
-    from heartbeat.liveness.report import Report
     from heartbeat.watch.stores.records import Fence, PeerRecord
 
 __all__ = ["Mirror"]
@@ -75,14 +74,10 @@ class Mirror:
         ours = self._ours(id)
         self._show(view, record, told=ours is None or (*ours, self._holder) < record.fence[:3])
 
-    def recall(self, session: str, peer: str) -> tuple[int, Report, bytes, bytes | None] | None:
-        """The epoch, the account, the ``svc_hash`` and the one held of this session of a peer, if it is its newest."""
+    def recall(self, session: str, peer: str) -> PeerRecord | None:
+        """The record of a peer, if this session is its newest."""
         view = self._views.get(peer)
-        if view is None or view.session != session:
-            return None
-        record = view.record
-        held = bytes.fromhex(record.held) if record.held else None
-        return record.fence.epoch, report_of(record), bytes.fromhex(record.view.get("svc_hash", "")), held
+        return None if view is None or view.session != session else view.record
 
     def moved(self, peer: str, stamp: str, epoch: int) -> bool:
         """Whether this session goes on, or went on, in a later connection to another server."""

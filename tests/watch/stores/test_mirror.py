@@ -12,6 +12,7 @@ from heartbeat.liveness.peer import Peer
 from heartbeat.liveness.states import State
 from heartbeat.watch.registry import Registry
 from heartbeat.watch.stores.elsewhere import Elsewhere
+from heartbeat.watch.stores.ledgerkeeper import LedgerKeeper
 from heartbeat.watch.stores.mirror import Mirror
 from heartbeat.watch.stores.records import Fence, record_of
 from tests.watch.crowd import Hands, Somebody
@@ -94,14 +95,16 @@ class MirrorTests(SynchronousTestCase):
         """A session is recalled by its id and its peer: the epoch, the account, and which STATE is held."""
         told = {"services": ["x", "y"], "meta": {"k": "v"}, "svc_hash": "ab" * 16, "load": 0.5, "uptime_s": 7}
         self.mirror.take(record(epoch=5, **told))
-        known = self.mirror.recall("01", "a")
+        nobody: Any = None
+        keeper = LedgerKeeper(nobody, nobody, nobody, holdings=nobody, mirror=self.mirror, sealed=True)
+        known = keeper.recall("01", "a")
         assert known is not None
-        epoch, report, svc_hash, held = known
-        self.assertEqual((epoch, svc_hash, held), (5, b"\xab" * 16, b"\x00\xff"))
-        self.assertEqual((report.services, dict(report.meta)), (("x", "y"), {"k": "v"}))
-        self.assertEqual((report.load, report.uptime), (0.5, 7))
-        self.assertIsNone(self.mirror.recall("02", "a"))
-        self.assertIsNone(self.mirror.recall("01", "b"))
+        self.assertEqual((known.epoch, known.svc_hash, known.held), (5, b"\xab" * 16, b"\x00\xff"))
+        self.assertEqual((known.report.services, dict(known.report.meta)), (("x", "y"), {"k": "v"}))
+        self.assertEqual((known.report.load, known.report.uptime), (0.5, 7))
+        self.assertIsNone(keeper.recall("02", "a"))
+        self.assertIsNone(keeper.recall("01", "b"))
+        self.assertEqual((keeper.newest("a"), keeper.newest("b")), ("01", ""))
 
     def test_forgetting(self) -> None:
         """Those that ended are forgotten when they have lasted long enough since their end; the living are not."""
