@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import tempfile
-import time
+from contextlib import closing
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -55,6 +56,12 @@ class FileTests(SynchronousTestCase):
         self.addCleanup(agent.kill)
         return agent
 
+    def kept(self) -> set[tuple[str, bool]]:
+        """Who is in the file with its services, and whether it is connected."""
+        with closing(sqlite3.connect(self.folder / "hb.db")) as connection:
+            rows = connection.execute("SELECT id, living, record FROM peers").fetchall()
+        return {(id, bool(living)) for id, living, record in rows if f"of-{id}" in record}
+
     def test_a_file_that_cannot_be(self) -> None:
         """A file in no folder, or one that is something else, ends the server with status 1 and one line."""
         other = self.folder / "other.db"
@@ -74,7 +81,9 @@ class FileTests(SynchronousTestCase):
             poll(lambda name=name: (server.peer(name) or {}).get("services"), 15.0, name)  # type: ignore[misc]
         victim.kill()
         failure = server.failure("victim")
-        time.sleep(1.2)  # two turns of the ledger
+        poll(
+            lambda: self.kept() >= {("lasting", True), ("victim", False), ("gone", True)}, 10.0, "they are in the file"
+        )
         before = server.in_state("lasting", "alive")
         server.kill()
         gone.kill()
