@@ -8,7 +8,8 @@ All keys of a fleet have one prefix with a hash tag, ``hb:{CLUSTER}:``, and are 
 ``order``          sorted     ``p:ID`` and ``f:NUMBER:NODE`` by the number of their newest change
 ``peer:ID``        hash       the fence (``stamp``, ``epoch``, ``holder``, ``version``), ``living``, ``record``
 ``failures``       sorted     ``NUMBER:NODE`` by number
-``entries``        hash       the same: the text of each
+``knocks``         sorted     the same of those whose gate never opened
+``entries``        hash       the text of each of both
 ``leases``         sorted     holders by the millisecond in which their lease lapses
 ``key``            string     under which tokens are sealed
 ``news``           channel    says who has written something
@@ -21,7 +22,7 @@ from typing import Final
 
 __all__ = ["CHANGES", "READ", "RENEW", "SEALING_KEY", "SETTLE", "WRITE"]
 
-#: KEYS id seq leases order failures entries key · ARGV holder lasts_ms proposed_id forget_ms keep_ms
+#: KEYS id seq leases order failures knocks entries key · ARGV holder lasts_ms proposed_id forget_ms keep_ms
 RENEW: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -53,23 +54,23 @@ local function put(key, at)
     redis.call('ZADD', KEYS[2], redis.call('INCR', KEYS[1]), 'p:' .. ARGV[at])
 end
 local function note(at)
-    redis.call('ZADD', KEYS[3], ARGV[at], ARGV[at + 1])
+    redis.call('ZADD', ARGV[at + 3] == '1' and KEYS[5] or KEYS[3], ARGV[at], ARGV[at + 1])
     redis.call('HSET', KEYS[4], ARGV[at + 1], ARGV[at + 2])
     redis.call('ZADD', KEYS[2], redis.call('INCR', KEYS[1]), 'f:' .. ARGV[at + 1])
 end
-local function trim(keep)
-    local over = redis.call('ZCARD', KEYS[3]) - tonumber(keep)
+local function trim(board, keep)
+    local over = redis.call('ZCARD', board) - keep
     if over <= 0 then return end
-    for _, member in ipairs(redis.call('ZRANGE', KEYS[3], 0, over - 1)) do
-        redis.call('ZREM', KEYS[3], member)
+    for _, member in ipairs(redis.call('ZRANGE', board, 0, over - 1)) do
+        redis.call('ZREM', board, member)
         redis.call('HDEL', KEYS[4], member)
         redis.call('ZREM', KEYS[2], 'f:' .. member)
     end
 end
 """
 
-#: KEYS seq order failures entries peer... · ARGV channel writer keep_failures (id stamp epoch holder version living
-#: lasts_ms record)... (number member text)...
+#: KEYS seq order failures entries knocks peer... · ARGV channel writer keep_failures (id stamp epoch holder version
+#: living lasts_ms record)... (number member text knock)...
 WRITE: Final = (
     _COMMON
     + """
@@ -84,29 +85,30 @@ local function newer(key, at)
 end
 local late = {}
 local at = 4
-for i = 5, #KEYS do
+for i = 6, #KEYS do
     if newer(KEYS[i], at) then put(KEYS[i], at) else table.insert(late, ARGV[at]) end
     at = at + 8
 end
-local written = #late < #KEYS - 4 or at < #ARGV
+local written = #late < #KEYS - 5 or at < #ARGV
 while at < #ARGV do
     note(at)
-    at = at + 3
+    at = at + 4
 end
-trim(ARGV[3])
+trim(KEYS[3], tonumber(ARGV[3]))
+trim(KEYS[5], math.floor(tonumber(ARGV[3]) / 2))
 if written then redis.call('PUBLISH', ARGV[1], ARGV[2]) end
 return late
 """
 )
 
 #: KEYS as for WRITE · ARGV channel writer keep_failures (stamp epoch holder version, then as for WRITE: a record and a
-#: failure, which is three empty texts where there is none)...
+#: failure, which is four empty texts where there is none)...
 SETTLE: Final = (
     _COMMON
     + """
 local done = {}
-for i = 5, #KEYS do
-    local at = 4 + (i - 5) * 15
+for i = 6, #KEYS do
+    local at = 4 + (i - 6) * 16
     local there = redis.call('HMGET', KEYS[i], 'stamp', 'epoch', 'holder', 'version', 'living')
     if there[5] == '1' and there[1] == ARGV[at] and there[2] == ARGV[at + 1] and there[3] == ARGV[at + 2]
             and there[4] == ARGV[at + 3] then
@@ -115,7 +117,8 @@ for i = 5, #KEYS do
         table.insert(done, ARGV[at + 4])
     end
 end
-trim(ARGV[3])
+trim(KEYS[3], tonumber(ARGV[3]))
+trim(KEYS[5], math.floor(tonumber(ARGV[3]) / 2))
 if #done > 0 then redis.call('PUBLISH', ARGV[1], ARGV[2]) end
 return done
 """

@@ -32,7 +32,7 @@ class Memory:
     """What is kept, for all stores that are made with it.
 
     :param seconds: the clock of the store; never stepped
-    :param keep_failures: how many at most; the oldest go first
+    :param keep_failures: how many deaths at most; the oldest go first
     """
 
     def __init__(self, seconds: Callable[[], float], keep_failures: int = 1000) -> None:
@@ -57,8 +57,8 @@ class Memory:
         key = failure[:2]
         self.failures[key] = failure
         self._changed(key)
-        while len(self.failures) > self.keep_failures:
-            oldest = min(self.failures)
+        board = sorted(key for key, one in self.failures.items() if one.knock is failure.knock)
+        for oldest in board[: -(self.keep_failures // 2 if failure.knock else self.keep_failures)]:
             del self.failures[oldest], self.order[oldest]
 
     def record(self, peer: str) -> PeerRecord | None:

@@ -169,11 +169,14 @@ class StoredFailure(NamedTuple):
     :ivar id: its number, which sorts by time
     :ivar node: who recorded it; number and node together are unique
     :ivar text: the entry of ``/api/failures`` as JSON, in ASCII
+    :ivar knock: of a connection whose gate never opened: of these a store keeps half as many, apart from the deaths, so
+        that whoever only knocks at the door (a port scan, say) does not push those out
     """
 
     id: int
     node: str
     text: str
+    knock: bool = False
 
 
 class Settlement(NamedTuple):

@@ -44,7 +44,7 @@ class RedisStore:
     :param database: its number
     :param cluster: the name of the fleet: servers with the same one share a register
     :param node: the name of this server, for ``CLIENT LIST``
-    :param keep_failures: how many at most; the oldest go first
+    :param keep_failures: how many deaths at most; the oldest go first
     """
 
     backend = "redis"
@@ -84,7 +84,7 @@ class RedisStore:
 
     def renew(self, holder: str, lasts: float) -> Deferred[Register]:
         """See IPeerStore."""
-        keys = self._keys("id", "seq", "leases", "order", "failures", "entries", "key")
+        keys = self._keys("id", "seq", "leases", "order", "failures", "knocks", "entries", "key")
         arguments = [holder, round(lasts * 1000), secrets.token_hex(ID_BYTES), FORGET_MS, KEEP_MS]
 
         async def renewed() -> Register:
@@ -124,7 +124,7 @@ class RedisStore:
         """See IPeerStore."""
         arguments = self._preface()
         for seen, record, failure in settlements:
-            arguments += [*seen, *_plain(record), *(("", "", "") if failure is None else _noted(failure))]
+            arguments += [*seen, *_plain(record), *(("", "", "", "") if failure is None else _noted(failure))]
         return self._write(lua.SETTLE, [one.record for one in settlements], arguments)
 
     def changes(self, after: int, limit: int, but: str = "") -> Deferred[Changes]:
@@ -175,7 +175,7 @@ class RedisStore:
         return [self._prefix + "news", self._writer, self._keep_failures]
 
     def _write(self, script: str, records: Sequence[PeerRecord], arguments: list[Any]) -> Deferred[list[str]]:
-        keys = [*self._keys("seq", "order", "failures", "entries"), *(self._peer(one.id) for one in records)]
+        keys = [*self._keys("seq", "order", "failures", "entries", "knocks"), *(self._peer(one.id) for one in records)]
 
         async def written() -> list[str]:
             ids: list[str] = await self._link.run(script, keys, arguments)
@@ -195,9 +195,9 @@ def _plain(record: PeerRecord) -> list[Any]:
 
 
 def _noted(failure: StoredFailure) -> list[Any]:
-    return [failure.id, f"{failure.id}:{failure.node}", failure.text]
+    return [failure.id, f"{failure.id}:{failure.node}", failure.text, "1" if failure.knock else "0"]
 
 
 def _failure(member: str, text: str) -> StoredFailure:
     number, _, node = member[2:].partition(":")
-    return StoredFailure(int(number), node, text)
+    return StoredFailure(int(number), node, text)  # on which board it is is told by its text, too

@@ -48,7 +48,7 @@ CREATE TABLE IF NOT EXISTS peers (
     living INTEGER NOT NULL, until REAL NOT NULL, change INTEGER NOT NULL, record TEXT NOT NULL) WITHOUT ROWID;
 CREATE UNIQUE INDEX IF NOT EXISTS peers_by_change ON peers (change);
 CREATE TABLE IF NOT EXISTS failures (
-    id INTEGER NOT NULL, node TEXT NOT NULL, change INTEGER NOT NULL, entry TEXT NOT NULL,
+    id INTEGER NOT NULL, node TEXT NOT NULL, knock INTEGER NOT NULL, change INTEGER NOT NULL, entry TEXT NOT NULL,
     PRIMARY KEY (id, node)) WITHOUT ROWID;
 CREATE UNIQUE INDEX IF NOT EXISTS failures_by_change ON failures (change);
 PRAGMA application_id = {application};
@@ -68,15 +68,16 @@ _NEWER: Final = (
     + (" > (peers.stamp, peers.epoch, peers.holder, peers.version) OR peers.until <= ?")
 )
 _NOTE: Final = """
-INSERT INTO failures VALUES (?, ?, ?, ?)
+INSERT INTO failures (id, node, knock, change, entry) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (id, node) DO UPDATE SET change = excluded.change, entry = excluded.entry
 """
 _TRIM: Final = """
-DELETE FROM failures WHERE (id, node) IN (SELECT id, node FROM failures ORDER BY id DESC, node LIMIT -1 OFFSET ?)
+DELETE FROM failures WHERE (id, node) IN (
+    SELECT id, node FROM failures WHERE knock = ? ORDER BY id DESC, node LIMIT -1 OFFSET ?)
 """
 _CHANGES: Final = """
-SELECT change, 0, record, '', 0 FROM peers WHERE change > ?1 AND until > ?3 AND holder <> ?4
-UNION ALL SELECT change, id, entry, node, 1 FROM failures WHERE change > ?1
+SELECT change, 0, record, '', -1 FROM peers WHERE change > ?1 AND until > ?3 AND holder <> ?4
+UNION ALL SELECT change, id, entry, node, knock FROM failures WHERE change > ?1
 ORDER BY change LIMIT ?2
 """
 
@@ -87,7 +88,7 @@ class SqliteStore:
 
     :param path: of the file; made if it is not there
     :param wall: seconds since the epoch
-    :param keep_failures: how many at most; the oldest go first
+    :param keep_failures: how many deaths at most; the oldest go first
     """
 
     backend = "sqlite"
@@ -196,8 +197,8 @@ class SqliteStore:
             part = found[:limit]
             return Changes(
                 upto=part[-1][0] if part else max(after, upto),
-                peers=readable(text for _, _, text, _, failed in part if not failed),
-                failures=[StoredFailure(id, node, text) for _, id, text, node, failed in part if failed],
+                peers=readable(text for _, _, text, _, knock in part if knock < 0),
+                failures=[StoredFailure(id, node, text, knock > 0) for _, id, text, node, knock in part if knock >= 0],
                 more=len(found) > limit,
             )
 
@@ -247,9 +248,10 @@ class SqliteStore:
 
     def _note(self, rows: Transaction, failures: Sequence[StoredFailure]) -> None:
         for failure in failures:
-            rows.execute(_NOTE, (failure.id, failure.node, self._next(), failure.text))
+            rows.execute(_NOTE, (failure.id, failure.node, failure.knock, self._next(), failure.text))
         if failures:
-            rows.execute(_TRIM, (self._keep_failures,))
+            rows.execute(_TRIM, (False, self._keep_failures))
+            rows.execute(_TRIM, (True, self._keep_failures // 2))
 
     def _next(self) -> int:
         self._upto += 1

@@ -29,7 +29,8 @@ class ToldFlight:
 
 def stored(failure: Failure) -> StoredFailure:
     """What is kept of it: what is shown of it."""
-    return StoredFailure(failure.id, failure.node, json.dumps(failure.as_json(), separators=(",", ":")))
+    text = json.dumps(failure.as_json(), separators=(",", ":"))
+    return StoredFailure(failure.id, failure.node, text, failure.phase != "live")
 
 
 def failure_of(told: StoredFailure) -> Failure:

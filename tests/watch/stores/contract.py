@@ -38,7 +38,8 @@ def record(id: str = "a", stamp: str = "01", epoch: int = 1, holder: str = "h", 
 
 def failure(id: int, node: str = "h", **members: Any) -> StoredFailure:
     """A failure with this number."""
-    return StoredFailure(id, node, json.dumps({"id": f"{id:016d}", **members}))
+    knock: bool = members.pop("knock", False)
+    return StoredFailure(id, node, json.dumps({"id": f"{id:016d}", **members}), knock)
 
 
 class StoreCase(TestCase):
@@ -153,6 +154,17 @@ class Contract(StoreCase):
         self.assertEqual(kept, [(2, "h"), (3, "h"), (4, "h"), (4, "other"), (5, "h")])
         (text,) = [one.text for one in changes.failures if one.node == "other"]
         self.assertEqual(json.loads(text)["peer"], "b")
+
+    async def test_knocks(self) -> None:
+        """Those whose gate never opened push out none that died, and are half as many."""
+        store = await self.store()
+        await store.write([], [failure(1), failure(2)])
+        await store.write([], [failure(number, knock=True) for number in range(10, 20)])
+        _, failures, _ = await self.all_of(store)
+        self.assertEqual(sorted(failures), [1, 2, 18, 19])
+        await store.write([], [failure(number) for number in range(30, 40)])
+        _, failures, _ = await self.all_of(store)
+        self.assertEqual(sorted(failures), [18, 19, *range(35, 40)])
 
     async def test_expiry(self) -> None:
         """What has lasted long enough is gone: by name and in the changes, and its id is free for any record."""
