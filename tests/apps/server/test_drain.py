@@ -50,8 +50,15 @@ class DrainTests(SynchronousTestCase):
         """The timeout that counts is the one of the moment at which it begins."""
         self.drain.timeout = 3.0
         self.drain.begin()
-        self.assertEqual(self.factory.timeouts, [3.0])
+        self.assertEqual((self.factory.timeouts, self.factory.spreads), ([3.0], [0.0]))
         self.clock.advance(3.0 + GRACE)
+
+    def test_the_spread_may_change(self) -> None:
+        """So is the spread of the returns."""
+        self.drain.spread = 20.0
+        self.drain.begin()
+        self.assertEqual(self.factory.spreads, [20.0])
+        self.clock.advance(10.0 + GRACE)
 
     def test_what_comes_first(self) -> None:
         """Nobody is sent away before what is to be stopped first has stopped, but newcomers are not wanted any more."""
