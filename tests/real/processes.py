@@ -66,6 +66,15 @@ def environment(*, with_tests: bool = False) -> dict[str, str]:
     return environment
 
 
+#: Hands a descriptor over as systemd does: as number 3, to a process that knows its own id, and becomes the command.
+_ADOPTED: Final = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="web")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
 class _Process:
     """One ``python -m twisted ...`` with its output collected by a thread.
 
@@ -86,8 +95,7 @@ class _Process:
         self._home = tempfile.TemporaryDirectory(prefix="heartbeat-real-")
         command = [sys.executable, "-m", module, *arguments]
         if inherits is not None:
-            handed = "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=web"
-            command = ["sh", "-c", f'export {handed}; exec "$0" "$@" 3<&{inherits}', *command]
+            command = [sys.executable, "-c", _ADOPTED, str(inherits), *command]
         self._process = subprocess.Popen(
             command,
             pass_fds=() if inherits is None else (inherits,),

@@ -34,7 +34,7 @@ _LEAVING: Final = BYE + struct.pack("!HH", 0, 3) + b"bye"
 _TERMS: Final = {"want_ping_ms": 5000, "min_rx_ms": 5000, "caps": ["state", "stalled"]}
 
 #: What an acceptor remembers of a session whose connection is gone, for a peer that comes back with its token.
-_REMEMBERED: Final = {"heartbeat.net.sessions.Kept", "heartbeat.session.past.Past"}
+_REMEMBERED: Final = {"heartbeat.net.keeper.Kept", "heartbeat.session.past.Past"}
 #: Values that connections share: few and bounded, and made whenever somebody first asks for such terms.
 _SHARED: Final = {"heartbeat.liveness.terms.Terms", "heartbeat.liveness.report.Report"}
 
