@@ -19,7 +19,7 @@ from twisted.web.server import Site
 
 from heartbeat.apps.logs import LogLevels
 from heartbeat.apps.probe import Probe
-from heartbeat.apps.probesettings import Options, ProbeSettings, probe_settings
+from heartbeat.apps.probesettings import Options, ProbeSettings
 
 URL = "http://192.0.2.1/"
 
@@ -155,7 +155,7 @@ class ProbeTests(TestCase):
         probe = Probe(
             reactor,
             options.settings,
-            read=lambda: probe_settings(options.gathered()),
+            read=options.read,
             levels=LogLevels(LogLevel.info),
         )
         self.addCleanup(probe.stopService)
