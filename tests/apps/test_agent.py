@@ -128,7 +128,6 @@ class AgentTests(TestCase):
         def no_load() -> Any:
             raise OSError(None, "load averages are unobtainable")
 
-        self.patch(agent.HostState.__init__.__globals__["os"], "getloadavg", no_load)
         self.patch(agent.HostState, "report", lambda self: no_load())
         options = agent.Options()
         options.parseOptions(["--connect", "localhost:1"])
