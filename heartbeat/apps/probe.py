@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred
-from twisted.internet.ssl import Certificate, trustRootFromCertificates
 
 from heartbeat.apps.command import service_of
 from heartbeat.apps.endpoints import server_endpoint
@@ -21,9 +19,11 @@ from heartbeat.apps.reload import Reload
 from heartbeat.apps.stopping import unless_hurried
 from heartbeat.apps.systemd import Systemd
 from heartbeat.apps.telemetry import Telemetry
-from heartbeat.errors import MissingExtra
+from heartbeat.errors import BadCertificate, MissingExtra
 from heartbeat.interfaces import HeartbeatListener
 from heartbeat.liveness.counters import Counters
+from heartbeat.net.tls.certificates import trust_in
+from heartbeat.net.tls.material import pem_files
 from heartbeat.net.wheel import wheel_for
 from heartbeat.probes.http import HttpProbe
 from heartbeat.probes.reasons import Expected
@@ -178,17 +178,12 @@ def _asked(url: str, reactor: Any, settings: ProbeSettings) -> HttpProbe:
 
 def _trust(path: str) -> Any:
     """The certificates in a file. Raises OSError, also for a file that has none."""
-    from cryptography import x509
-
+    name = f"--tls-ca {path}"
     try:
-        found = x509.load_pem_x509_certificates(Path(path).read_bytes())
-    except ValueError:
-        raise OSError(None, "holds no certificate", f"--tls-ca {path}") from None
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, f"--tls-ca {path}") from None
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    return trustRootFromCertificates([Certificate.loadPEM(one.public_bytes(Encoding.PEM)) for one in found])
+        found = pem_files(authorities=path, names=("", "", name))().read().authorities
+    except BadCertificate as error:
+        raise OSError(None, error.trouble, name) from None
+    return trust_in(found or ())
 
 
 def makeService(options: Options) -> IService:

@@ -97,7 +97,7 @@ class TrustTests(SynchronousTestCase):
         """A file that is not there, or holds no certificate, is named with its option."""
         empty = self.mktemp()
         Path(empty).write_text("nothing\n")
-        for path, words in (("/nonexistent.pem", "No such file"), (empty, "holds no certificate")):
+        for path, words in (("/nonexistent.pem", "No such file"), (empty, "has no certificate")):
             error = self.assertRaises(OSError, self.made, path)
             self.assertEqual((error.filename, words in str(error.strerror)), (f"--tls-ca {path}", True))
 
