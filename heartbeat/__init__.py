@@ -20,9 +20,10 @@ from heartbeat.errors import (
     PeerUnresponsive,
     PeerViolation,
     PingLost,
+    StoreUnavailable,
     TermsRefused,
 )
-from heartbeat.interfaces import HeartbeatListener, IHeartbeatListener, IStateSource
+from heartbeat.interfaces import HeartbeatListener, IHeartbeatListener, IPeerStore, IStateSource
 from heartbeat.keys import SharedKey
 from heartbeat.liveness.attention import Attention
 from heartbeat.liveness.beats import Beats
@@ -72,6 +73,7 @@ __all__ = [
     "HeartbeatError",
     "HeartbeatListener",
     "IHeartbeatListener",
+    "IPeerStore",
     "IStateSource",
     "IncompleteRead",
     "KernelOptions",
@@ -94,6 +96,7 @@ __all__ = [
     "SharedKey",
     "Spared",
     "State",
+    "StoreUnavailable",
     "Stuck",
     "Suspect",
     "Synced",

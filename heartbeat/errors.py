@@ -15,6 +15,7 @@
     ├── DeadlineExpired                 a caller's own waiting is over; nothing was closed
     │   ├── BudgetExpired               ... because the budget was spent that this time was a part of
     │   └── AlreadyExpired              ... before the request began: nothing was waited for
+    ├── StoreUnavailable                a store does not answer (now); nobody is dead because of that
     ├── IncompleteRead                  the stream ended before the bytes that were asked for
     └── NotConnected                    asked of a connection that is not open (any more)
 
@@ -44,6 +45,7 @@ __all__ = [
     "PeerUnresponsive",
     "PeerViolation",
     "PingLost",
+    "StoreUnavailable",
     "TermsRefused",
 ]
 
@@ -174,6 +176,10 @@ class AlreadyExpired(DeadlineExpired):
 
     It failed at once. Make a new deadline for each request, or give a budget that is long enough for all.
     """
+
+
+class StoreUnavailable(HeartbeatError):
+    """A store does not answer, or not now. What was asked of it may have been carried out, and may be repeated."""
 
 
 class IncompleteRead(HeartbeatError):

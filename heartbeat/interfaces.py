@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zope.interface import Attribute, Interface, implementer
@@ -10,8 +11,9 @@ if TYPE_CHECKING:
     from heartbeat.liveness.events import Event, Refused
     from heartbeat.liveness.peer import Peer
     from heartbeat.liveness.report import Report
+    from heartbeat.watch.stores.records import PeerRecord, Settlement, StoredFailure
 
-__all__ = ["HeartbeatListener", "IClocked", "IHeartbeat", "IHeartbeatListener", "IStateSource"]
+__all__ = ["HeartbeatListener", "IClocked", "IHeartbeat", "IHeartbeatListener", "IPeerStore", "IStateSource"]
 
 
 class IHeartbeat(Interface):
@@ -99,3 +101,59 @@ class IClocked(Interface):
 
     def draw() -> float:
         """Chance: 0 ≤ x < 1."""
+
+
+class IPeerStore(Interface):
+    """Keeps what servers know of their peers, for a restart and for each other.
+
+    What is kept is told in :mod:`heartbeat.watch.stores.records`. Every method that gives a Deferred may fail with
+    :class:`~heartbeat.errors.StoreUnavailable`, and then may or may not have been carried out: each may be repeated.
+    Nobody calls a store for a beat. The caller bounds every wait (:class:`heartbeat.watch.stores.timed.Timed`).
+    """
+
+    backend = Attribute("What it is called in metrics: memory, sqlite, redis.")
+    shared = Attribute("Whether several servers may use it at the same time.")
+
+    def open(nudge: Callable[[], object]) -> Any:
+        """Get ready: a Deferred of None. Fails for good only with ConfigError. Next: :meth:`renew`.
+
+        :param nudge: called in the reactor thread when another server has written something; a hint, it may be lost
+        """
+
+    def close() -> Any:
+        """Let go of everything: a Deferred of None, which never fails. Whatever is called after it fails."""
+
+    def renew(holder: str, lasts: float) -> Any:
+        """Take or prolong the lease of a holder: a Deferred of a Register. The other calls need no lease.
+
+        :param lasts: seconds from now on, by the clock of the store
+        """
+
+    def release(holder: str) -> Any:
+        """Give up a lease: a Deferred of None."""
+
+    def token_key(proposal: bytes) -> Any:
+        """The key of all that share this store, a Deferred of bytes: the one that is kept, else this one, kept now."""
+
+    def write(records: Sequence[PeerRecord], failures: Sequence[StoredFailure]) -> Any:
+        """Keep each record that is newer (by its fence) than what is there, and each failure in the place of an
+        earlier text of the same number and node. A Deferred of the ids of records that are not newer.
+
+        Each record and each failure is kept as a whole or not at all. At most ``heartbeat.watch.stores.MOST_AT_ONCE``
+        of both together.
+        """
+
+    def settle(settlements: Sequence[Settlement]) -> Any:
+        """Write the end of each orphan whose record is still the one that was seen: a Deferred of the ids of those.
+
+        Record and failure are kept in one step, once, however many servers try it.
+        """
+
+    def changes(after: int, limit: int, but: str = "") -> Any:
+        """What was written behind ``after`` (0: everything): a Deferred of Changes, at most ``limit`` of them.
+
+        :param but: without the records of this holder
+        """
+
+    def recall(peer: str) -> Any:
+        """The record of one peer: a Deferred of a PeerRecord, or None."""

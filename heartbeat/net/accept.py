@@ -91,7 +91,7 @@ class AcceptingFactory(WrappingFactory):
 
     def locate(self, protocol: Any, address: str) -> None:
         """It is one of this address; ``""``: of none."""
-        self._count(protocol, address)
+        self._addresses.move(protocol, address)
 
     def forget(self, protocol: Protocol) -> None:
         """It is not open any more, or was framed after all."""
@@ -102,7 +102,7 @@ class AcceptingFactory(WrappingFactory):
         most, of_one = self.max_connections, self.max_per_address
         if most is not None and self.connections > most:
             return True
-        return of_one is not None and address != "" and self._addresses[address] >= of_one
+        return self._addresses.over(address, None if of_one is None else of_one - 1)
 
     def abort_all(self) -> None:
         """End every connection now, of all kinds."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Final
@@ -25,9 +24,11 @@ from heartbeat.config import HeartbeatConfig
 from heartbeat.interfaces import IStateSource
 from heartbeat.liveness.counters import Counters
 from heartbeat.net.address import counted_as, kind_of, shown
+from heartbeat.net.addresses import Addresses
 from heartbeat.net.driver import Driver, House
 from heartbeat.net.guarded import GuardedSource
 from heartbeat.net.heartbeat import Heartbeat
+from heartbeat.net.keeper import Keeper
 from heartbeat.net.link import link_for
 from heartbeat.net.listening import call, wants_round_trips
 from heartbeat.net.options import KernelReports
@@ -165,12 +166,12 @@ class HeartbeatFactory(Factory, House):
         self.source: Any = own if state is None else GuardedSource(state)
         self.rtt_counts = Counters()
         self._drivers: dict[Driver, None] = {}  # a dict is smaller than a set
-        self._addresses: Counter[str] = Counter()
+        self._addresses = Addresses()
         self._sessions = Sessions(self.wheel.clocks, token_keys)
         self._roll = Roll(self.wheel, self._sessions)
         self._kernel = KernelReports()
         self._unix = 0
-        self._farewell: str | None = None  # the reason of the BYE 1 for all who come while we drain
+        self._farewell: Callable[[], str] | None = None  # the reason of each BYE 1 while we drain
         self._drained: list[Deferred[None]] = []
 
     def buildProtocol(self, addr: IAddress | None) -> HeartbeatProtocol:
@@ -189,6 +190,15 @@ class HeartbeatFactory(Factory, House):
     def renew_token_keys(self, keys: Sequence[bytes]) -> None:
         """Seal and take tokens with these from now on; the newest first."""
         self._sessions.renew(keys)
+
+    @property
+    def keeper(self) -> Keeper:
+        """Knows the sessions of other processes; set it before the first connection. The default knows nothing."""
+        return self._sessions.keeper
+
+    @keeper.setter
+    def keeper(self, keeper: Keeper) -> None:
+        self._sessions.keeper = keeper
 
     @property
     def connections(self) -> int:
@@ -232,28 +242,14 @@ class HeartbeatFactory(Factory, House):
         now = self.wheel.seconds()
         transport = driver.link.transport
         if not isinstance(transport, ProtocolWrapper) or ISSLTransport.providedBy(transport):
-            self._count(driver, counted_as(transport.getPeer()))
+            self._addresses.move(driver, counted_as(transport.getPeer()))
         if self._farewell is not None:
-            driver.session.bye(DRAINING, self._farewell, now)
+            driver.session.bye(DRAINING, self._farewell(), now)
         elif self.max_connections is not None and len(self._drivers) > self.max_connections:
             driver.session.bye(SERVER_FULL, "this server is full", now)
-        elif self._too_many(driver.address):
+        elif self._addresses.over(driver.address, self.max_per_address):
             driver.session.bye(SERVER_FULL, TOO_MANY, now)
         driver.attend(now)
-
-    def _too_many(self, address: str) -> bool:
-        most = self.max_per_address
-        return most is not None and address != "" and self._addresses[address] > most
-
-    def _count(self, driver: Driver, address: str) -> None:
-        """The connection is (now) one of this address; ``""``: of none."""
-        if driver.address:
-            self._addresses[driver.address] -= 1
-            if self._addresses[driver.address] <= 0:
-                del self._addresses[driver.address]
-        driver.address = address
-        if address:
-            self._addresses[address] += 1
 
     def _locate(self, driver: Driver, now: float) -> None:
         """Behind a proxy the address of the peer is known only when its first bytes have come (facts R7)."""
@@ -265,8 +261,8 @@ class HeartbeatFactory(Factory, House):
             peer.address = text
         counted = counted_as(address)
         if counted != driver.address:
-            self._count(driver, counted)
-            if self._too_many(counted):
+            self._addresses.move(driver, counted)
+            if self._addresses.over(counted, self.max_per_address):
                 driver.session.bye(SERVER_FULL, TOO_MANY, now)
 
     def _unix_name(self) -> str:
@@ -298,22 +294,23 @@ class HeartbeatFactory(Factory, House):
         """A connection is gone."""
         self._drivers.pop(driver, None)
         self._roll.ended(driver, now)
-        self._count(driver, "")
+        self._addresses.move(driver, "")
         if not self._drivers:
             self._fire_drained()
 
     # -- all connections
 
-    def drain(self, timeout: float, after_ms: int | None = None) -> Deferred[None]:
+    def drain(self, timeout: float, after_ms: int | None = None, *, spread: float = 0.0) -> Deferred[None]:
         """Say BYE 1 to all and to whoever comes from now on; fires when all are gone.
 
         :param timeout: seconds after which the rest is aborted
         :param after_ms: tells the peers when to come back
+        :param spread: seconds over which they are to come back, each told a time of its own; 0: all the same
         """
-        self._farewell = "draining" if after_ms is None else f"after={after_ms} draining"
+        self._farewell = farewell = self._farewells(after_ms, spread)
         now = self.wheel.seconds()
         for driver in tuple(self._drivers):
-            driver.session.bye(DRAINING, self._farewell, now)
+            driver.session.bye(DRAINING, farewell(), now)
             driver.attend(now)
         drained: Deferred[None] = Deferred()
         self._drained.append(drained)
@@ -323,6 +320,13 @@ class HeartbeatFactory(Factory, House):
             late = self.reactor.callLater(timeout, self._drained_late)
             drained.addBoth(lambda result: (late.active() and late.cancel(), result)[1])
         return drained
+
+    def _farewells(self, after_ms: int | None, spread: float) -> Callable[[], str]:
+        if spread > 0.0:
+            draw = self.wheel.clocks.draw
+            # Whoever hears it adds as much again at random (wire.md §6): half of the time to be spread over is ours.
+            return lambda: f"after={round(draw() * spread * 500.0)} draining"
+        return lambda: "draining" if after_ms is None else f"after={after_ms} draining"
 
     def _drained_late(self) -> None:
         """The time to leave is over, whoever is still here or has come meanwhile."""

@@ -12,6 +12,8 @@ from heartbeat.session.parting import Parting
 from heartbeat.session.past import Pasts, explained, remembered
 
 if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
     from heartbeat.net.driver import Driver
     from heartbeat.net.sessions import Sessions
     from heartbeat.net.wheel import Wheel
@@ -36,10 +38,29 @@ class Roll:
         self._sessions = sessions
         self._drivers: dict[str, Driver] = {}
         self._contests: dict[str, Contest] = {}
+        self._waiting: dict[Driver, Deferred[object]] = {}  # until others have been asked for their session
         self._pasts = Pasts()
 
     def applies(self, driver: Driver, now: float) -> None:
-        """A HELLO may take effect: admit it, or let it wait for the older connection of that id."""
+        """A HELLO may take effect: admit it, or let it wait for what is known elsewhere of the session it names."""
+        if driver.session.applicant is None or driver in self._waiting:
+            return
+        fetched = self._sessions.fetch(driver.session)
+        if fetched is None:
+            self._contend(driver, now)
+            return
+        self._waiting[driver] = fetched
+        fetched.addBoth(lambda _: self._fetched(driver))
+
+    def _fetched(self, driver: Driver) -> None:
+        """Others were asked, or did not answer in time: it comes in, in any case."""
+        if self._waiting.pop(driver, None) is not None:
+            now = driver.seconds()
+            self._contend(driver, now)
+            driver.attend(now)
+
+    def _contend(self, driver: Driver, now: float) -> None:
+        """Admit it, or let it wait for the older connection of that id."""
         session = driver.session
         name = session.peer.id
         contest = self._contests.get(name)
@@ -110,6 +131,9 @@ class Roll:
 
     def ended(self, driver: Driver, now: float) -> None:
         """A connection is gone."""
+        fetched = self._waiting.pop(driver, None)
+        if fetched is not None:
+            fetched.cancel()
         self._sessions.ended(driver.session, now)
         name = driver.session.peer.id
         if self._drivers.get(name) is driver:

@@ -104,13 +104,19 @@ class Failures(HeartbeatListener):
     :param node: the name of this server, for peers that do not say
     :ivar keep: how many records at most; the oldest goes first. May be changed at any time
     :ivar region: of this server, for peers that do not say. May be changed at any time
-    :ivar follower: called with each record when it is made, and when it is made exact
+    :ivar follower: called with each record when it is made or learnt, and when it is made exact
+    :ivar told: called with each record that is made here, and again when its reason is made exact
+    :ivar postpone: may hold back the record of a death, which may turn out to be none; False: it does not
+    :ivar moved: whether the session of a peer goes on at another server, which then knows better whether it is dead
     """
 
     def __init__(self, clocks: Clocks, node: str = "", keep: int = 1000) -> None:
         self.keep = keep
         self.region = ""
         self.follower: Callable[[Failure], object] = lambda one: None
+        self.told: Callable[[Failure], object] = lambda failure: None
+        self.postpone: Callable[[Callable[[], object]], bool] = lambda call: False
+        self.moved: Callable[[Peer], bool] = lambda peer: False
         self._clocks = clocks
         self._node = node
         self._deaths: deque[Failure] = deque()  # newest first, both
@@ -124,7 +130,11 @@ class Failures(HeartbeatListener):
 
     def gone(self, peer: Peer, event: Event) -> None:
         """Record a death."""
-        if isinstance(event, Dead):
+        if isinstance(event, Dead) and not self.postpone(lambda: self._death(peer, event)):
+            self._death(peer, event)
+
+    def _death(self, peer: Peer, event: Dead) -> None:
+        if not self.moved(peer):
             evidence = {"silent_s": round(event.silent, 3), **self._plain(event.evidence)}
             evidence["layers"] = peer.layers.as_json()
             self._record(self._deaths, peer, event.at, event.cause, phase_of(event.cause), evidence=evidence)
@@ -147,6 +157,7 @@ class Failures(HeartbeatListener):
                     evidence["layers"] = layers(State.DEAD, event.cause).as_json()
                     exact = replace(one, reason=known_reason(event.cause), evidence=evidence)
                     self._deaths[index] = exact
+                    self.told(exact)
                     self.follower(exact)
                 return
 
@@ -159,6 +170,32 @@ class Failures(HeartbeatListener):
             evidence["reason"] = event.reason
         phase: Phase = "connect" if event.cause in CONNECT_REASONS else "handshake"
         self._record(self._knocks, peer, event.at, event.cause, phase, evidence=evidence)
+
+    # -- those of other servers
+
+    def number(self) -> int:
+        """The id for one that happens now."""
+        self._last = max(self._last + 1, int(self._clocks.wall() * _US))
+        return self._last
+
+    def learn(self, failure: Failure, *, ours: bool = False) -> None:
+        """Take a record that was made elsewhere, in the place of an earlier account of the same failure.
+
+        :param ours: it is counted, since it is this server that concluded it
+        """
+        if ours:
+            pair = failure.reason, failure.phase
+            self._counts[pair] = self._counts.get(pair, 0) + 1
+        if failure.node == self._node:
+            self._last = max(self._last, failure.id)
+        board = self._deaths if failure.phase == "live" else self._knocks
+        index = next((at for at, one in enumerate(board) if one.id <= failure.id), len(board))
+        if index < len(board) and (board[index].id, board[index].node) == (failure.id, failure.node):
+            board[index] = failure
+        else:
+            board.insert(index, failure)
+            self._trim()
+        self.follower(failure)
 
     # -- reading
 
@@ -225,10 +262,14 @@ class Failures(HeartbeatListener):
         board.appendleft(failure)
         if peer.trace_id is not None:
             self.examples[reason, phase] = Example(peer.trace_id, 1.0, wall)
+        self._trim()
+        self.told(failure)
+        self.follower(failure)
+
+    def _trim(self) -> None:
         while len(self) > self.keep:
             crowded = not self._deaths or len(self._knocks) > self.keep * _KNOCKS
             (self._knocks if crowded else self._deaths).pop()
-        self.follower(failure)
 
     def _on_the_wall(self, at: float) -> float:
         return self._clocks.wall() - (self._clocks.seconds() - at)

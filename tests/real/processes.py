@@ -176,7 +176,10 @@ class Server(_Process):
 
     :ivar port: where peers connect
     :ivar web: where the API is asked
+    :ivar node: its name, for whoever gave it one
     """
+
+    node = ""
 
     def __init__(self, *options: str, port: int = 0, web: str = _FREE, **more: Any) -> None:
         listen = f"tcp:{port}:interface=127.0.0.1"

@@ -80,7 +80,7 @@ class RefusalTests(FolderTestCase):
         """A wrong option is status 64 and one line that names option and value."""
         for arguments in (
             ("heartbeat-server", "--listen", "nowhere:7600"),
-            ("heartbeat-server", "--store", "redis://localhost/0"),
+            ("heartbeat-server", "--store", "mysql://localhost/0"),
             ("heartbeat-agent", "--connect", "localhost:port"),
             ("heartbeat-probe", "--url", "gopher://example.net/"),
             ("heartbeat-server", "--trace-beats", "2"),
@@ -88,6 +88,9 @@ class RefusalTests(FolderTestCase):
             line = self.refused(64, *arguments)
             self.assertIn(arguments[-2], line)
             self.assertIn(arguments[-1], line)
+        line = self.refused(64, "heartbeat-server", "--store", "redis://u:hunter2@h/x")
+        self.assertIn("--store", line)
+        self.assertNotIn("hunter2", line)
         self.assertIn("--bogus", self.refused(64, "heartbeat-server", "--bogus"))
         self.assertIn("--connect", self.refused(64, "heartbeat-agent"))
 

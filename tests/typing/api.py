@@ -36,6 +36,7 @@ from heartbeat import (
     HeartbeatListener,
     IHeartbeatListener,
     IncompleteRead,
+    IPeerStore,
     IStateSource,
     KernelOptions,
     Left,
@@ -50,6 +51,7 @@ from heartbeat import (
     SharedKey,
     Spared,
     State,
+    StoreUnavailable,
     Stuck,
     Suspect,
     Synced,
@@ -131,6 +133,14 @@ class Source:
     def report(self) -> Report:
         """As it is now."""
         return Report(load=0.25, uptime=3600, services=("auth", "billing"))
+
+
+def keeps(store: object) -> bool:
+    """Whether this is a store."""
+    try:
+        return bool(IPeerStore.providedBy(store))
+    except StoreUnavailable:
+        return False
 
 
 def settings() -> HeartbeatConfig:

@@ -25,10 +25,12 @@ class Drain:
 
     :ivar first: what is to be done before
     :ivar timeout: seconds after which those that do not go are cut off; may be changed until :meth:`begin`
+    :ivar spread: seconds over which the peers are told to come back; 0: they are not told when
     """
 
     def __init__(self, reactor: Any, factory: HeartbeatFactory, timeout: float) -> None:
         self.timeout = timeout
+        self.spread = 0.0
         self._reactor = reactor
         self._factory = factory
         self.first: Callable[[], Deferred[Any]] = lambda: succeed(None)
@@ -48,7 +50,7 @@ class Drain:
         await self.first()
         if self._factory.connections:
             self._log.info("draining: BYE to {count} connections", count=self._factory.connections)
-        drained = self._factory.drain(self.timeout)
+        drained = self._factory.drain(self.timeout, spread=self.spread)
         drained.addTimeout(self.timeout + GRACE, self._reactor)
         try:
             await drained

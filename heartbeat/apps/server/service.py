@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from heartbeat.apps.command import service_of
@@ -21,6 +22,7 @@ from heartbeat.apps.reload import Reload
 from heartbeat.apps.reuseport import SharedPorts, handed_on
 from heartbeat.apps.server.demo import Demo
 from heartbeat.apps.server.drain import Drain
+from heartbeat.apps.server.keeping import keeping_for
 from heartbeat.apps.server.settings import TABLE, Options, ServerSettings
 from heartbeat.apps.server.weboptions import exposure
 from heartbeat.apps.stopping import unless_hurried
@@ -74,9 +76,11 @@ class Server(MultiService):
         clocks = self.factory.wheel.clocks
         self.registry = Registry(clocks)
         self.failures = Failures(clocks, settings.node)
+        self.keeping = keeping_for(reactor, settings, self.factory, self.registry, self.failures)
+        kept = () if self.keeping is None else (self.keeping.own, self.keeping.holdings)
         self.drain = Drain(reactor, self.factory, settings.drain_timeout)
         self.sources = Sources(
-            registry=self.registry,
+            registry=self.registry if self.keeping is None else self.keeping.own,
             failures=self.failures,
             totals=totals,
             rtt=self.factory.rtt_counts,
@@ -84,6 +88,7 @@ class Server(MultiService):
             connections=lambda: self.factory.connections,
             certificates=self.certificates,
             synced=SyncExamples(clocks),
+            store=None if self.keeping is None else self.keeping.ledger,
         )
         about = settings.resource(Options.command)
         self.telemetry = Telemetry(
@@ -91,7 +96,7 @@ class Server(MultiService):
         )
         first = self.telemetry.watch(self.factory, settings.trace_beats)
         self.factory.listener = Listeners(
-            *first, self.registry, self.failures, totals, self.sources.synced, self.peer_log
+            *first, *kept, self.registry, self.failures, totals, self.sources.synced, self.peer_log
         )
         self.systemd = Systemd(reactor, self._status)
         self._ports: Any = SharedPorts(reactor) if settings.reuse_port else reactor
@@ -120,20 +125,24 @@ class Server(MultiService):
             factory.renew_token_keys(settings.token_key)
         factory.max_connections = settings.max_connections
         factory.max_per_address = settings.max_per_address
-        self.registry.keep = settings.keep
-        self.registry.keep_bare = min(KEEP_BARE, settings.keep)
-        self.registry.keep_peers = settings.keep_peers
+        for registry in (self.registry, self.sources.registry):
+            registry.keep = settings.keep
+            registry.keep_bare = min(KEEP_BARE, settings.keep)
+            registry.keep_peers = settings.keep_peers
         self.failures.keep = settings.keep_failures
         self.failures.region = settings.region
         self.sources.labels = settings.labels
         self.drain.timeout = settings.drain_timeout
+        self.drain.spread = settings.drain_spread
         self.site.protect(settings.passwords)
         self._protected = bool(settings.passwords)
         self.hosts.names = frozenset(settings.web_host)
         self._levels.use(settings.log_level)
 
     def startService(self) -> None:
-        """Listen, and warn if the pages can be read from elsewhere."""
+        """Open the store, then listen, and warn if the pages can be read from elsewhere."""
+        if self.keeping is not None:
+            self.keeping.start()
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
         exposed = exposure(self.web, protected=self._protected)
         if exposed is not None:
@@ -150,6 +159,9 @@ class Server(MultiService):
         await self.drain.begin()
         await unless_hurried(self._reactor, super().stopService())  # type: ignore[no-untyped-call]  # Twisted's
         self.factory.abort_all()  # who came in at the last moment
+        if self.keeping is not None:
+            await deferLater(self._reactor, 0, lambda: None)  # until it is known that they are gone
+            await self.keeping.stop()
         self.peer_log.stop()
 
     def _compose(self, reload: Reload[ServerSettings], settings: ServerSettings) -> None:
@@ -185,11 +197,13 @@ class Server(MultiService):
             self._log.info("no metrics: {trouble}", trouble=str(missing))
             metrics = None
         vitals = Vitals(self._node, self.sources.totals.spared, self.sources.lag)
+        degraded = (lambda: None) if self.keeping is None else self.keeping.ledger.degraded
         return make_site(
             self.registry,
             self.failures,
             metrics=metrics,
             readiness=self._unready,
+            degraded=degraded,
             vitals=vitals,
             reactor=self._reactor,
             hosts=self.hosts,

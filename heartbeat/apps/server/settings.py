@@ -15,6 +15,7 @@ from heartbeat.apps.kinds import Flag, Many, Seconds, Text, Whole, peer_id, show
 from heartbeat.apps.machine import connection_limit, host_name
 from heartbeat.apps.options import Gathered, Setting, SettingOptions, When
 from heartbeat.apps.reuseport import REUSE_PORT
+from heartbeat.apps.server.storeoptions import store_settings
 from heartbeat.apps.server.weboptions import WEB_PASSWORD_FILE, web_passwords
 from heartbeat.apps.tlsoptions import check_server_tls, server_tls_settings
 from heartbeat.apps.traceoptions import trace_settings
@@ -22,6 +23,7 @@ from heartbeat.config import HeartbeatConfig
 from heartbeat.errors import ConfigError
 from heartbeat.keys import Keys
 from heartbeat.net.tls.certificates import Minimum
+from heartbeat.watch.stores import StoreAddress
 from heartbeat.watch.web import Passwords
 from heartbeat.watch.web.hosts import plain_host
 
@@ -49,7 +51,7 @@ class ServerSettings(WatcherSettings):
     tls_client_ca: str | None
     tls_minimum: Minimum
     web_host: tuple[str, ...]
-    store: str
+    store: StoreAddress
     shared_key: Keys
     auth: str | None
     token_key: tuple[bytes, ...] | None = field(repr=False)
@@ -66,6 +68,7 @@ class ServerSettings(WatcherSettings):
     user_timeout: UserTimeout
     rto_max: float | None
     drain_timeout: float
+    drain_spread: float
     keep: float
     keep_peers: int
     demo: bool
@@ -90,12 +93,6 @@ class ServerSettings(WatcherSettings):
             bare="refuse" if self.no_bare else "accept",
             kernel=kernel_options(self.keepalive, self.user_timeout, self.rto_max),
         )
-
-
-def _store(name: str, text: str) -> str:
-    if text != "memory:":
-        raise ConfigError(name, f"only memory: is supported by this version, not {shown(text)}")
-    return text
 
 
 def web_host(name: str, text: str) -> str:
@@ -124,7 +121,7 @@ TABLE: Final = (
         doc="A name under which a browser or a proxy may ask for the pages, besides our own addresses; *: any",
     ),
     WEB_PASSWORD_FILE,
-    Setting(name="store", kind=Text("URL", _store), default="memory:", doc="Where peers are kept"),
+    *store_settings(),
     SHARED_KEY,
     AUTH_SETTING,
     TOKEN_KEY,

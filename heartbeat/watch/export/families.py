@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from heartbeat.liveness.counters import Counters
     from heartbeat.watch.exemplars import Example
-    from heartbeat.watch.export.sources import Sources
+    from heartbeat.watch.export.sources import Sources, StoreNumbers
     from heartbeat.watch.tally import Sums
 
 __all__ = ["described", "families"]
@@ -50,6 +50,7 @@ _COUNTERS: Final = {
         "Renewals of our certificate: in force (ok), or not usable (error).",
         ("outcome",),
     ),
+    "heartbeat_store_dropped": ("Changes that a store never got because too many waited for it.", ("backend", "kind")),
     "heartbeat_spared": ("Peers that a plain timer would have killed by a fault of this process.", ("reason",)),
 }
 _GAUGES: Final = {
@@ -57,12 +58,15 @@ _GAUGES: Final = {
     "heartbeat_interval_seconds": ("Mean interval between own PINGs to a connected peer.", ()),
     "heartbeat_loss_ratio": ("Mean ratio of own PINGs that were lost within the last 60 s.", ()),
     "heartbeat_certificate_not_after_timestamp_seconds": ("When our certificate expires, since the epoch.", ()),
+    "heartbeat_store_up": ("Whether the store answers.", ("backend",)),
     "heartbeat_connections": ("Open connections, handshakes included.", ()),
 }
 _HISTOGRAMS: Final = {
     "heartbeat_rtt_seconds": "Round trips of own PINGs.",
     "heartbeat_scheduler_lag_seconds": "How late the event loop woke for the heartbeats.",
 }
+_STORE_DURATION: Final = "heartbeat_store_operation_duration_seconds"
+_STORE_TEXT: Final = "Calls of the store."
 NO_EXAMPLES: Final[Mapping[Any, Example]] = MappingProxyType({})
 _INFOS: Final = {"heartbeat_build": "What is running."}
 
@@ -75,6 +79,7 @@ def described() -> Iterator[Metric]:
     for kind, texts in (("histogram", _HISTOGRAMS), ("info", _INFOS)):
         for name, text in texts.items():
             yield Metric(name, text, kind)
+    yield Metric(_STORE_DURATION, _STORE_TEXT, "histogram")
 
 
 def families(sums: Sums, sources: Sources) -> Iterator[Metric]:
@@ -97,6 +102,7 @@ def families(sums: Sums, sources: Sources) -> Iterator[Metric]:
     yield _gauge("heartbeat_certificate_not_after_timestamp_seconds", {} if until is None else {(): until})
     reloads = {} if certificates is None else certificates.reloads
     yield _counter("heartbeat_certificate_reloads", {(outcome,): number for outcome, number in reloads.items()})
+    yield from _of_store(sources.store)
     yield InfoMetricFamily("heartbeat_build", _INFOS["heartbeat_build"], value=_build())
 
 
@@ -118,12 +124,32 @@ def _gauge(name: str, samples: dict[tuple[str, ...], float]) -> Metric:
 
 
 def _histogram(name: str, counters: Counters, examples: Mapping[int, Example] = NO_EXAMPLES) -> Metric:
+    steps = _steps(counters, examples)
+    return HistogramMetricFamily(name, _HISTOGRAMS[name], buckets=steps, sum_value=counters.total)
+
+
+def _steps(counters: Counters, examples: Mapping[int, Example] = NO_EXAMPLES) -> list[Any]:
     steps: list[Any] = []
     for number, (bound, count) in enumerate(counters.cumulative(), FIRST_BOUND):
         step = ("+Inf" if math.isinf(bound) else repr(bound), float(count))
         example = examples.get(number)
         steps.append(step if example is None else (*step, _exemplar(example)))
-    return HistogramMetricFamily(name, _HISTOGRAMS[name], buckets=steps, sum_value=counters.total)
+    return steps
+
+
+def _of_store(store: StoreNumbers | None) -> Iterator[Metric]:
+    """Without a store the families are there, and have no samples."""
+    durations = HistogramMetricFamily(_STORE_DURATION, _STORE_TEXT, labels=("backend", "operation", "outcome"))
+    up: dict[tuple[str, ...], float] = {}
+    dropped: dict[tuple[str, ...], int] = {}
+    if store is not None:
+        for (operation, outcome), counters in store.durations.items():
+            durations.add_metric((store.backend, operation, outcome), _steps(counters), counters.total)
+        up = {(store.backend,): 0 if store.away else 1}
+        dropped = {(store.backend, kind): n for kind, n in store.dropped.items()}
+    yield durations
+    yield _gauge("heartbeat_store_up", up)
+    yield _counter("heartbeat_store_dropped", dropped)
 
 
 def _exemplar(example: Example) -> Exemplar:

@@ -34,35 +34,44 @@ class Alive(Page):
 
 
 class Ready(Page):
-    """``/readyz``: 200, or 503 with the reason."""
+    """``/readyz``: 200, or 503 with the reason. With its store away a server is ``degraded``, and ready all the same.
 
-    def __init__(self, turns: Turns, readiness: Readiness) -> None:
+    (All servers of a fleet lose their store at the same time. If they said 503 then, a balancer would send nobody to
+    any of them, and an outage of the store would be one of everything.)
+    """
+
+    def __init__(self, turns: Turns, readiness: Readiness, degraded: Readiness) -> None:
         super().__init__(turns)
         self._readiness = readiness
+        self._degraded = degraded
 
     def answer(self, request: Request) -> Answer:
         """One line."""
         reason = self._readiness()
-        return text_answer("ok") if reason is None else text_answer(reason, HTTPStatus.SERVICE_UNAVAILABLE)
+        if reason is not None:
+            return text_answer(reason, HTTPStatus.SERVICE_UNAVAILABLE)
+        trouble = self._degraded()
+        return text_answer("ok" if trouble is None else f"degraded: {trouble}")
 
 
 class Health(Page):
-    """``/health``: the same as JSON, with a few numbers: ``status`` is ``ok`` or ``unready``.
+    """``/health``: the same as JSON, with a few numbers: ``status`` is ``ok``, ``degraded`` or ``unready``.
 
     A ``traceparent`` is answered by one of the same trace.
     """
 
-    def __init__(self, turns: Turns, readiness: Readiness, registry: Registry) -> None:
+    def __init__(self, turns: Turns, readiness: Readiness, degraded: Readiness, registry: Registry) -> None:
         super().__init__(turns)
         self._readiness = readiness
+        self._degraded = degraded
         self._registry = registry
 
     def answer(self, request: Request) -> Answer:
         """200 or 503."""
-        reason = self._readiness()
+        reason, trouble = self._readiness(), self._degraded()
         told = {
-            "status": "ok" if reason is None else "unready",
-            "reason": reason,
+            "status": "unready" if reason is not None else "ok" if trouble is None else "degraded",
+            "reason": trouble if reason is None else reason,
             "version": __version__,
             "peers": {state.value: number for state, number in self._registry.counts().items()},
         }

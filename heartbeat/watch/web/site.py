@@ -157,6 +157,7 @@ def make_site(
     *,
     metrics: Scraped | None = None,
     readiness: Readiness = lambda: None,
+    degraded: Readiness = lambda: None,
     vitals: Vitals | None = None,
     reactor: IReactorTime | None = None,
     hosts: AllowedHosts | None = None,
@@ -165,6 +166,7 @@ def make_site(
 
     :param metrics: :func:`heartbeat.watch.export.metrics_of`, or None: ``/metrics`` then says what to install (501)
     :param readiness: gives the reason why no new peers are wanted now, one line, or None
+    :param degraded: gives what does not work, though peers are welcome, one line, or None
     :param vitals: what the page tells about the server itself
     :param reactor: None: the installed one
     :param hosts: the names under which it may be asked for; None: its own addresses only
@@ -186,8 +188,8 @@ def make_site(
         b"static": Static(turns),
         b"api": api,
         b"livez": Alive(turns),
-        b"readyz": Ready(turns, readiness),
-        b"health": Health(turns, readiness, registry),
+        b"readyz": Ready(turns, readiness, degraded),
+        b"health": Health(turns, readiness, degraded, registry),
         b"metrics": MetricsPage(turns, metrics),
     }.items():
         root.putChild(path, page)

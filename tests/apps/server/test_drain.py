@@ -19,10 +19,12 @@ class Busy:
 
     def __init__(self) -> None:
         self.timeouts: list[float] = []
+        self.spreads: list[float] = []
 
-    def drain(self, timeout: float) -> Deferred[None]:
+    def drain(self, timeout: float, *, spread: float) -> Deferred[None]:
         """Nobody knows when."""
         self.timeouts.append(timeout)
+        self.spreads.append(spread)
         return Deferred()
 
 
@@ -48,8 +50,15 @@ class DrainTests(SynchronousTestCase):
         """The timeout that counts is the one of the moment at which it begins."""
         self.drain.timeout = 3.0
         self.drain.begin()
-        self.assertEqual(self.factory.timeouts, [3.0])
+        self.assertEqual((self.factory.timeouts, self.factory.spreads), ([3.0], [0.0]))
         self.clock.advance(3.0 + GRACE)
+
+    def test_the_spread_may_change(self) -> None:
+        """So is the spread of the returns."""
+        self.drain.spread = 20.0
+        self.drain.begin()
+        self.assertEqual(self.factory.spreads, [20.0])
+        self.clock.advance(10.0 + GRACE)
 
     def test_what_comes_first(self) -> None:
         """Nobody is sent away before what is to be stopped first has stopped, but newcomers are not wanted any more."""
@@ -65,7 +74,7 @@ class DrainTests(SynchronousTestCase):
 
     def test_nothing_to_wait_for(self) -> None:
         """Who has no connections is drained at once."""
-        self.factory.drain = lambda timeout: succeed(None)  # type: ignore[method-assign]
+        self.factory.drain = lambda timeout, *, spread: succeed(None)  # type: ignore[method-assign]
         self.factory.connections = 0
         self.successResultOf(self.drain.begin())
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -9,9 +9,10 @@ from dataclasses import replace
 
 from twisted.application.service import IService
 from twisted.internet import reactor
+from twisted.internet.task import deferLater
 from twisted.logger import globalLogPublisher
 
-from heartbeat.apps.server import service
+from heartbeat.apps.server import keeping, service
 from heartbeat.apps.server.demo import AGENTS
 from heartbeat.apps.server.settings import Options
 from heartbeat.watch.listeners import Listeners
@@ -55,6 +56,49 @@ class CompositionTests(ServerTestCase):
                 f"listening web http://127.0.0.1:{ports[2]}/",
             ],
         )
+
+    async def test_a_store(self) -> None:
+        """What a server with a file knew, the next one on that file knows; and it is in the file when it has ended."""
+        path = self.mktemp()
+        server = self.make("--web", FREE, "--node", "node-1", "--store", f"sqlite:{path}")
+        server.startService()
+        self.addCleanup(lambda: server.stopService() if server.running else None)
+        await self.until(server, "/readyz", "ok\n")
+        peer = await self.connect(server)
+        assert peer.transport is not None
+        peer.transport.write(PING)
+        await peer.until(b"HACK\x00\x01\x00\x02")
+        peer.transport.loseConnection()
+        await peer.closed
+        _, failures = await self.get(server, "/api/failures")
+        await server.stopService()
+        again = self.start("--node", "node-1", "--store", f"sqlite:{path}")
+        await self.until(again, "/readyz", "ok\n")
+        self.assertEqual((await self.get(again, "/api/failures"))[1], failures)
+        server = again
+        _, text = await self.get(server, "/api/peers")
+        (listed,) = json.loads(text)
+        self.assertEqual((listed["bare"], listed["state"], listed["node"]), (True, "dead", "node-1"))
+        _, metrics = await self.get(server, "/metrics")
+        self.assertIn('heartbeat_store_up{backend="sqlite"} 1.0', metrics)
+        self.assertIn('heartbeat_peers{state="dead"} 0.0', metrics)
+
+    async def until(self, server: service.Server, path: str, wanted: str) -> None:
+        """Ask until this is the answer."""
+        deadline = time.monotonic() + 5.0
+        while (answer := (await self.get(server, path))[1]) != wanted:
+            self.assertLess(time.monotonic(), deadline, answer)
+            await deferLater(reactor, 0.02, lambda: None)
+
+    async def test_a_store_that_cannot_be(self) -> None:
+        """A file in a folder that is not there ends the process with status 1 and one line."""
+        server = self.make("--web", "none", "--store", "sqlite:/nonexistent/hb.db")
+        ended: list[str] = []
+        self.patch(keeping, "stop_reactor", lambda reactor, message: ended.append(message))
+        self.addCleanup(server.stopService)
+        server.startService()
+        await deferLater(reactor, 0.01, lambda: None)
+        self.assertEqual(ended, ["heartbeat-server: --store: the folder of /nonexistent/hb.db is not there"])
 
     async def test_without_web(self) -> None:
         """With --web none nothing but heartbeats is listened for."""

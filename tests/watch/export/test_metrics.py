@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
+from typing import ClassVar
 from unittest import skipUnless
 
 from hypothesis import given, settings
@@ -47,6 +48,9 @@ SURFACE = {
     "heartbeat_connections": ("gauge", set()),
     "heartbeat_certificate_not_after_timestamp_seconds": ("gauge", set()),  # no samples where there is no TLS
     "heartbeat_certificate_reloads": ("counter", set()),
+    "heartbeat_store_operation_duration_seconds": ("histogram", {"backend", "operation", "outcome", "le"}),
+    "heartbeat_store_up": ("gauge", {"backend"}),
+    "heartbeat_store_dropped": ("counter", {"backend", "kind"}),
     "heartbeat_build_info": ("gauge", {"version", "twisted", "python", "openssl"}),
 }
 
@@ -90,11 +94,25 @@ class MetricsCase(SynchronousTestCase):
         return found[0] if found else None
 
 
+class Store:
+    """The numbers of a store that was asked twice and is away."""
+
+    backend = "redis"
+    away = True
+    dropped: ClassVar[dict[str, int]] = {"peers": 3, "failures": 0}
+
+    def __init__(self) -> None:
+        self.durations = {("write", "ok"): Counters(), ("renew", "timeout"): Counters()}
+        self.durations["write", "ok"].add(0.002)
+        self.durations["renew", "timeout"].add(2.5)
+
+
 class SurfaceTests(MetricsCase):
     """What programs rely on."""
 
     def test_names_types_and_labels(self) -> None:
         """The metrics are those of the documented surface, and no more."""
+        self.sources.store = Store()
         self.join().answer()
         families = {family.name: family for family in parse(self.text())}
         self.assertEqual(
@@ -249,6 +267,19 @@ class ValueTests(MetricsCase):
         self.assertEqual(self.sample(name), held.not_after)
         self.assertEqual(self.sample("heartbeat_certificate_reloads_total", outcome="ok"), 1.0)
         self.assertEqual(self.sample("heartbeat_certificate_reloads_total", outcome="error"), 1.0)
+
+    def test_store(self) -> None:
+        """Calls of a store by what was asked and how it ended, and whether it answers; without one there are no
+        samples."""
+        name = "heartbeat_store_operation_duration_seconds"
+        self.assertNotIn(f"{name}_count", self.text())
+        self.assertNotIn("heartbeat_store_up{", self.text())
+        self.sources.store = Store()
+        labels = {"backend": "redis", "operation": "renew", "outcome": "timeout"}
+        self.assertEqual(self.sample(f"{name}_count", **labels), 1.0)
+        self.assertEqual(self.sample(f"{name}_sum", **labels), 2.5)
+        self.assertEqual(self.sample("heartbeat_store_up", backend="redis"), 0.0)
+        self.assertEqual(self.sample("heartbeat_store_dropped_total", backend="redis", kind="peers"), 3.0)
 
     def test_build(self) -> None:
         """What is running."""

@@ -119,6 +119,7 @@ class WebCase(SynchronousTestCase):
         self.hands = Hands()
         self.clock = Turning()
         self.reason: str | None = None
+        self.trouble: str | None = None
         self.registry = Registry(self.hands)
         self.failures = Failures(self.hands)
         self.totals = Totals()
@@ -130,7 +131,13 @@ class WebCase(SynchronousTestCase):
 
     def make_site(self) -> Any:
         """The site under test."""
-        return make_site(self.registry, self.failures, readiness=lambda: self.reason, reactor=self.clock)
+        return make_site(
+            self.registry,
+            self.failures,
+            readiness=lambda: self.reason,
+            degraded=lambda: self.trouble,
+            reactor=self.clock,
+        )
 
     def join(self, id: str = "a", **told: Any) -> Somebody:
         """A peer that is listed."""

@@ -29,6 +29,18 @@ class ProbeTests(WebCase):
         answered = self.ask("/readyz")
         self.assertEqual((answered.status, answered.text), (503, "draining: 12 peers left\n"))
 
+    def test_degraded(self) -> None:
+        """With something out of order that keeps no peer out it is 200 and says so; draining goes before that."""
+        self.trouble = "the store is away"
+        answered = self.ask("/readyz")
+        self.assertEqual((answered.status, answered.text), (200, "degraded: the store is away\n"))
+        answered = self.ask("/health")
+        self.assertEqual(answered.status, 200)
+        self.assertEqual((answered.json["status"], answered.json["reason"]), ("degraded", "the store is away"))
+        self.reason = "draining"
+        self.assertEqual((self.ask("/readyz").status, self.ask("/readyz").text), (503, "draining\n"))
+        self.assertEqual(self.ask("/health").json["reason"], "draining")
+
     def test_health(self) -> None:
         """The same as JSON, with the peers counted."""
         self.join("a")
