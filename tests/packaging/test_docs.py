@@ -62,6 +62,17 @@ class PageTests(SynchronousTestCase):
         ]
         self.assertEqual(lost, [])
 
+    def test_every_page_is_in_the_list_once(self) -> None:
+        """The list of docs/index.md has every page once, and README has the same list."""
+        index = (CHECKOUT / "docs/index.md").read_text()
+        listed = index[index.index("| | |") :]
+        docs = CHECKOUT / "docs"
+        written = {str(page.relative_to(docs)) for page in docs.rglob("*.md")} - {"index.md"}
+        self.assertEqual(
+            sorted(_LINK.findall(listed)), sorted(one for one in written if not one.startswith("newsfragments/"))
+        )
+        self.assertIn(listed.replace("](", "](docs/"), (CHECKOUT / "README.md").read_text())
+
     def test_every_option_has_its_line(self) -> None:
         """The reference of the commands lists the options that there are, and no others."""
         from heartbeat.apps import agent, probe
