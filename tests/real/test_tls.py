@@ -315,7 +315,7 @@ class ExampleTests(TestCase):
         """The server and the client of the page meet, with certificates on both ends and a pin."""
         with Files() as files:
             module = example("tls")
-            certificate, key = files.issue("tls", "localhost")
+            certificate, key = files.issue("tls", "localhost", "gateway-7")  # of both ends: the server's name, and the id
             pin = pin_of(pem_files(certificate, key)().read().chain[0])
             folder = str(Path(files.ca).parent)
             server = module.server(folder, _ANY)
