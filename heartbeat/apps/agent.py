@@ -10,15 +10,17 @@ from typing import Any, ClassVar, Final
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
 
+from heartbeat.apps.command import service_of
+from heartbeat.apps.commonoptions import COMMON, CommonSettings
 from heartbeat.apps.endpoints import server_address
-from heartbeat.apps.exits import leave, status_of, stop_reactor, why
+from heartbeat.apps.exits import stop_reactor
 from heartbeat.apps.host import HostState
 from heartbeat.apps.kerneloptions import FIELDS, Probes, UserTimeout, kernel_options, kernel_settings
 from heartbeat.apps.keyoptions import SHARED_KEY, agent_keys
-from heartbeat.apps.kinds import Flag, Many, Names, OneOf, Pairs, Seconds, Text, peer_id
-from heartbeat.apps.logs import LOG_LEVELS, LogLevels, take_over
-from heartbeat.apps.machine import host_name, steady
-from heartbeat.apps.options import CONFIG, Gathered, Setting, SettingOptions, When
+from heartbeat.apps.kinds import Flag, Many, Names, Pairs, Seconds, Text, peer_id
+from heartbeat.apps.logs import LogLevels
+from heartbeat.apps.machine import host_name
+from heartbeat.apps.options import Gathered, Setting, SettingOptions, When
 from heartbeat.apps.peerlog import PeerLog
 from heartbeat.apps.progress import ProgressFile
 from heartbeat.apps.reload import Reload
@@ -45,7 +47,7 @@ __all__ = ["Agent", "AgentSettings", "Options", "makeService"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AgentSettings:
+class AgentSettings(CommonSettings):
     """What the agent was told, checked; one field for each option."""
 
     connect: tuple[str, ...]
@@ -66,11 +68,7 @@ class AgentSettings:
     keepalive: Probes
     user_timeout: UserTimeout
     rto_max: float | None
-    traces: str
     trace_beats: float
-    log_json: bool
-    log_level: str | None
-    config: str | None
 
     @property
     def heartbeat(self) -> HeartbeatConfig:
@@ -119,30 +117,19 @@ TABLE: Final = (
     Setting(name="adaptive", kind=Flag(negative=True), default=True, doc="Ping faster while answers are being lost"),
     *kernel_settings(When.RESTART),
     *trace_settings(),
-    Setting(
-        name="log-level",
-        kind=OneOf("LEVEL", LOG_LEVELS),
-        when=When.AT_ONCE,
-        doc=f"The least level that is logged: {', '.join(LOG_LEVELS)}; default: that of twist",
-    ),
-    Setting(name="log-json", kind=Flag(), default=False, doc="Log one JSON object per line"),
-    CONFIG,
+    *COMMON,
 )
 
 
-class Options(SettingOptions):
-    """Options of ``twist heartbeat-agent``.
-
-    :ivar settings: what they come to, after :meth:`parseOptions`
-    """
+class Options(SettingOptions[AgentSettings]):
+    """Options of ``twist heartbeat-agent``."""
 
     command = "heartbeat-agent"
     table: ClassVar[tuple[Setting, ...]] = TABLE
-    settings: AgentSettings
 
-    def accept(self, gathered: Gathered) -> None:
-        """Keep the settings if they fit together."""
-        self.settings = agent_settings(gathered)
+    def accept(self, gathered: Gathered) -> AgentSettings:
+        """The settings, if they fit together."""
+        return agent_settings(gathered)
 
 
 def agent_settings(gathered: Gathered) -> AgentSettings:
@@ -256,17 +243,5 @@ class Agent(MultiService):
 
 
 def makeService(options: Options) -> IService:
-    """The agent that the options describe.
-
-    :raises SystemExit: it cannot be made, and standard error says why in one line
-    """
-    from twisted.internet import reactor
-
-    steady(reactor)
-    settings = options.settings
-    levels = take_over(options.parent, as_json=settings.log_json, level=settings.log_level)
-    try:
-        agent = Agent(reactor, settings, read=lambda: agent_settings(options.gathered()), levels=levels)
-    except (ConfigError, OSError) as error:
-        leave(status_of(error), f"{options.command}: {why(error)}")
-    return agent
+    """The agent that the options describe; see :func:`.service_of`."""
+    return service_of(options, Agent)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, Generic, NoReturn, TypeVar
 
 from twisted.python.usage import Options, UsageError
 
@@ -21,6 +21,8 @@ from heartbeat.errors import ConfigError
 from heartbeat.keys import SecretFileError
 
 __all__ = ["CONFIG", "Gathered", "Setting", "SettingOptions", "When", "gather"]
+
+S = TypeVar("S")
 
 
 class When(enum.Enum):
@@ -142,7 +144,7 @@ def _from_file(setting: Setting, file: ConfigFile) -> Any:
         raise ConfigError(file.at(setting.name), str(error)) from None
 
 
-class SettingOptions(Options):
+class SettingOptions(Generic[S], Options):
     """``twisted.python.usage.Options`` over a table of settings.
 
     Under ``twist`` (it has a parent then) a wrong option ends the process: status 64 and one line. On its own it
@@ -151,13 +153,16 @@ class SettingOptions(Options):
     :cvar command: its name, for messages
     :cvar table: its settings
     :ivar given: the values that the command line gave, by name
+    :ivar settings: what they come to, after :meth:`parseOptions`
     """
 
     command: ClassVar[str]
     table: ClassVar[tuple[Setting, ...]] = ()
+    settings: S
 
     def __init_subclass__(cls) -> None:
         """Give usage the ``opt_`` methods that it looks for."""
+        super().__init_subclass__()
         for setting in cls.table:
             attribute = f"opt_{setting.field}"
             if isinstance(setting.kind, Flag):
@@ -191,7 +196,7 @@ class SettingOptions(Options):
         try:
             try:
                 super().parseOptions(options)  # type: ignore[no-untyped-call]  # usage has no types
-                self.accept(self.gathered())
+                self.settings = self.read()
             except SecretFileError as error:
                 if self.parent is not None:
                     leave(FAILED, f"{self.command}: {error}")
@@ -207,8 +212,16 @@ class SettingOptions(Options):
                 raise
             leave(FAILED, f"{self.command}: {why(error)}")
 
+    def read(self) -> S:
+        """The settings as the command line and the config file say now. Call it again after the file has changed.
+
+        :raises ConfigError: they do not fit together, or as :meth:`gathered`
+        :raises OSError: a file cannot be read
+        """
+        return self.accept(self.gathered())
+
     def gathered(self) -> Gathered:
-        """What the command line and the config file say now. Call it again after the file has changed.
+        """What the command line and the config file say now.
 
         :raises ConfigError: a key or a value of the file is wrong
         :raises OSError: the file cannot be read
@@ -222,12 +235,13 @@ class SettingOptions(Options):
             raise OSError(error.errno, error.strerror or str(error), f"--config {path}") from None
         return gather(self.table, self.given, file)
 
-    def accept(self, gathered: Gathered) -> None:
-        """Override: look at the values together. Raises ConfigError."""
+    def accept(self, gathered: Gathered) -> S:
+        """Override: the settings, if the values fit together. Raises ConfigError that names the option or the key."""
+        raise NotImplementedError
 
 
-def _parameter(setting: Setting) -> Callable[[SettingOptions, str], None]:
-    def take(self: SettingOptions, text: str) -> None:
+def _parameter(setting: Setting) -> Callable[[SettingOptions[Any], str], None]:
+    def take(self: SettingOptions[Any], text: str) -> None:
         value = setting.kind.from_text(f"--{setting.name}", text)
         if isinstance(setting.kind, Pairs):
             key, text = value
@@ -241,8 +255,8 @@ def _parameter(setting: Setting) -> Callable[[SettingOptions, str], None]:
     return take
 
 
-def _flag(setting: Setting, value: bool) -> Callable[[SettingOptions], None]:
-    def take(self: SettingOptions) -> None:
+def _flag(setting: Setting, value: bool) -> Callable[[SettingOptions[Any]], None]:
+    def take(self: SettingOptions[Any]) -> None:
         self.given[setting.name] = value
 
     take.__doc__ = setting.help() if value else f"Not --{setting.name}."

@@ -4,33 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred
-from twisted.internet.ssl import Certificate, trustRootFromCertificates
 
+from heartbeat.apps.command import service_of
 from heartbeat.apps.endpoints import server_endpoint
-from heartbeat.apps.exits import leave, status_of, why
 from heartbeat.apps.listening import Listening
-from heartbeat.apps.logs import LogLevels, take_over
-from heartbeat.apps.machine import steady
+from heartbeat.apps.logs import LogLevels
 from heartbeat.apps.peerlog import PeerLog
-from heartbeat.apps.probesettings import TABLE, Options, ProbeSettings, probe_settings
+from heartbeat.apps.probesettings import TABLE, Options, ProbeSettings
 from heartbeat.apps.reload import Reload
 from heartbeat.apps.stopping import unless_hurried
 from heartbeat.apps.systemd import Systemd
 from heartbeat.apps.telemetry import Telemetry
-from heartbeat.errors import ConfigError, MissingExtra
+from heartbeat.errors import BadCertificate, MissingExtra
 from heartbeat.interfaces import HeartbeatListener
 from heartbeat.liveness.counters import Counters
+from heartbeat.net.tls.certificates import trust_in
+from heartbeat.net.tls.material import pem_files
 from heartbeat.net.wheel import wheel_for
 from heartbeat.probes.http import HttpProbe
 from heartbeat.probes.reasons import Expected
 from heartbeat.probes.target import Target, new_traceparent
 from heartbeat.watch.export import metrics_of
-from heartbeat.watch.export.sources import Labels, Sources
+from heartbeat.watch.export.sources import Sources
 from heartbeat.watch.failures import Failures
 from heartbeat.watch.listeners import Listeners
 from heartbeat.watch.registry import Registry
@@ -93,8 +92,9 @@ class Probe(MultiService):
             lag=wheel.lag,
             connections=lambda: sum(one.busy for one in self.targets.targets),
         )
+        about = settings.resource(Options.command)
         telemetry = Telemetry(
-            reactor, _about(settings), traces=settings.traces, metrics=settings.push_metrics, sources=self.sources
+            reactor, about, traces=settings.traces, metrics=settings.push_metrics, sources=self.sources
         )
         pushed = [] if telemetry.push is None else [telemetry.push]
         listener = Listeners(*pushed, self.registry, self.failures, self.peer_log, _Spares(totals))
@@ -128,7 +128,7 @@ class Probe(MultiService):
         """Put into effect what may change in a running prober."""
         self.failures.keep = settings.keep_failures
         self.failures.region = settings.region
-        self.sources.labels = Labels(settings.service, settings.region, settings.cluster)
+        self.sources.labels = settings.labels
         self._levels.use(settings.log_level)
 
     def stopService(self) -> Deferred[None]:
@@ -178,41 +178,14 @@ def _asked(url: str, reactor: Any, settings: ProbeSettings) -> HttpProbe:
 
 def _trust(path: str) -> Any:
     """The certificates in a file. Raises OSError, also for a file that has none."""
-    from cryptography import x509
-
+    name = f"--tls-ca {path}"
     try:
-        found = x509.load_pem_x509_certificates(Path(path).read_bytes())
-    except ValueError:
-        raise OSError(None, "holds no certificate", f"--tls-ca {path}") from None
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, f"--tls-ca {path}") from None
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    return trustRootFromCertificates([Certificate.loadPEM(one.public_bytes(Encoding.PEM)) for one in found])
-
-
-def _about(settings: ProbeSettings) -> dict[str, str]:
-    """What a collector is told of this process."""
-    return {
-        "service.name": settings.service or Options.command,
-        "service.namespace": settings.cluster,
-        "service.instance.id": settings.node,
-        "cloud.region": settings.region,
-    }
+        found = pem_files(authorities=path, names=("", "", name))().read().authorities
+    except BadCertificate as error:
+        raise OSError(None, error.trouble, name) from None
+    return trust_in(found or ())
 
 
 def makeService(options: Options) -> IService:
-    """The prober that the options describe.
-
-    :raises SystemExit: it cannot be made, and standard error says why in one line
-    """
-    from twisted.internet import reactor
-
-    steady(reactor)
-    settings = options.settings
-    levels = take_over(options.parent, as_json=settings.log_json, level=settings.log_level)
-    try:
-        probe = Probe(reactor, settings, read=lambda: probe_settings(options.gathered()), levels=levels)
-    except (ConfigError, OSError) as error:
-        leave(status_of(error), f"{options.command}: {why(error)}")
-    return probe
+    """The prober that the options describe; see :func:`.service_of`."""
+    return service_of(options, Probe)

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
-from heartbeat.apps.endpoints import listening_endpoint
-from heartbeat.apps.kinds import Flag, Many, OneOf, Seconds, Text, Whole, peer_id, shown
-from heartbeat.apps.logs import LOG_LEVELS
+from heartbeat.apps.commonoptions import COMMON, LABELS, WatcherSettings, web_setting
+from heartbeat.apps.kinds import Many, OneOf, Seconds, Text, Whole, peer_id, shown
 from heartbeat.apps.machine import host_name
-from heartbeat.apps.options import CONFIG, Gathered, Setting, SettingOptions, When
+from heartbeat.apps.options import Gathered, Setting, SettingOptions, When
 from heartbeat.apps.traceoptions import trace_settings
 from heartbeat.errors import ConfigError
 from heartbeat.probes.http import MOST_BODY
@@ -27,7 +26,7 @@ MOST_URL_BYTES: Final = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeSettings:
+class ProbeSettings(WatcherSettings):
     """What the prober was told, checked; one field for each option."""
 
     url: tuple[str, ...]
@@ -40,17 +39,6 @@ class ProbeSettings:
     max_body: int
     max_redirects: int
     tls_ca: str | None
-    web: str
-    keep_failures: int
-    service: str
-    region: str
-    cluster: str
-    node: str
-    traces: str
-    push_metrics: str
-    log_json: bool
-    log_level: str | None
-    config: str | None
 
     @property
     def longest(self) -> float:
@@ -74,10 +62,6 @@ def _url(name: str, text: str) -> str:
             name, f"must be at most {MOST_URL_BYTES} bytes without blanks and without #, not {shown(text)}"
         )
     return text
-
-
-def _web(name: str, text: str) -> str:
-    return text if text == "none" else listening_endpoint(name, text)
 
 
 TABLE: Final = (
@@ -105,12 +89,7 @@ TABLE: Final = (
         doc="How many redirects are followed; 0: a redirect is the answer",
     ),
     Setting(name="tls-ca", kind=Text("FILE"), doc="Certificates (PEM) to trust instead of those of the platform"),
-    Setting(
-        name="web",
-        kind=Text("ENDPOINT|none", _web),
-        default="tcp:7681:interface=127.0.0.1",
-        doc="Where the page, /api, /metrics and the health checks are",
-    ),
+    web_setting(7681),
     Setting(
         name="keep-failures",
         kind=Whole(1, MOST_RECORDS),
@@ -118,35 +97,22 @@ TABLE: Final = (
         when=When.AT_ONCE,
         doc="Failures that are listed",
     ),
-    Setting(name="service", kind=Text("NAME"), default="", when=When.AT_ONCE, doc="Metric label"),
-    Setting(name="region", kind=Text("NAME"), default="", when=When.AT_ONCE, doc="Metric label"),
-    Setting(name="cluster", kind=Text("NAME"), default="", when=When.AT_ONCE, doc="Metric label"),
+    *LABELS,
     Setting(name="node", kind=Text("ID", peer_id), compute=host_name, doc="Who asks; default: the name of the host"),
     *trace_settings(beats=False, metrics=True),
-    Setting(
-        name="log-level",
-        kind=OneOf("LEVEL", LOG_LEVELS),
-        when=When.AT_ONCE,
-        doc=f"The least level that is logged: {', '.join(LOG_LEVELS)}; default: that of twist",
-    ),
-    Setting(name="log-json", kind=Flag(), default=False, doc="Log one JSON object per line"),
-    CONFIG,
+    *COMMON,
 )
 
 
-class Options(SettingOptions):
-    """Options of ``twist heartbeat-probe``.
-
-    :ivar settings: what they come to, after :meth:`parseOptions`
-    """
+class Options(SettingOptions[ProbeSettings]):
+    """Options of ``twist heartbeat-probe``."""
 
     command = "heartbeat-probe"
     table: ClassVar[tuple[Setting, ...]] = TABLE
-    settings: ProbeSettings
 
-    def accept(self, gathered: Gathered) -> None:
-        """Keep the settings if they fit together."""
-        self.settings = probe_settings(gathered)
+    def accept(self, gathered: Gathered) -> ProbeSettings:
+        """The settings, if they fit together."""
+        return probe_settings(gathered)
 
 
 def probe_settings(gathered: Gathered) -> ProbeSettings:

@@ -25,10 +25,10 @@ from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
 from heartbeat.liveness.liveness import Liveness
-from heartbeat.net.adapters.idle import IdlePulse
 from heartbeat.net.address import counted_as
 from heartbeat.net.limits import LEAST_DETECT, ObserveLimits
 from heartbeat.net.observed import ObservedProtocol, Observer
+from heartbeat.net.quietpulse import IdlePulse
 from heartbeat.net.wrapper import SERVER_FULL, WrappedProtocol, WrappingFactory
 from heartbeat.wire.frames import HELLO
 

@@ -25,21 +25,19 @@ from heartbeat.liveness.evidence import Evidence
 from heartbeat.liveness.liveness import Liveness
 from heartbeat.liveness.signs import asked_in_vain
 from heartbeat.liveness.states import FINAL, State
-from heartbeat.net.adapters.pauses import Ears
 from heartbeat.net.address import kind_of
 from heartbeat.net.conforming import Conforming
 from heartbeat.net.heartbeat import Heartbeat
 from heartbeat.net.limits import is_probing
-from heartbeat.net.link import GONE, Link
-from heartbeat.net.listening import call, tell
+from heartbeat.net.link import GONE
+from heartbeat.net.listening import call
 from heartbeat.net.observed_link import ObservedLink, sits
 from heartbeat.net.observed_peer import ObservedPeer
 from heartbeat.net.options import KernelReports, user_timeout
 from heartbeat.net.pathpulse import PathPulse, SilencePulse, silence_left
-from heartbeat.net.reasons import PeerLeft, reason_of
+from heartbeat.net.unframed import Unframed
 
 if TYPE_CHECKING:
-    from heartbeat.liveness.events import Event
     from heartbeat.net.limits import ObserveLimits
     from heartbeat.net.wheel import Wheel
 
@@ -49,17 +47,14 @@ __all__ = ["Observation"]
 _KERNEL: Final = KernelReports()
 
 
-class Observation(Ears):
-    """Watches one connection. It is the :class:`.Subject` of the handle.
+class Observation(Unframed):
+    """Watches one connection.
 
     :param protocol: connected, on the transport that is watched
     :param acts: a verdict ends the connection; False: it is only told
     :param decided: called after a verdict
 
-    :ivar opened: the peer is judged: on TLS, behind the handshake
-    :ivar gone: the transport has ended
-    :ivar decided: by our own verdict
-    :ivar decided_at: when, monotonic seconds
+    :ivar decided_at: when it decided, monotonic seconds
     :ivar heard_again: its application said something after that
     """
 
@@ -74,38 +69,31 @@ class Observation(Ears):
         acts: bool = True,
         decided: Callable[[], None] | None = None,
     ) -> None:
-        super().__init__()
         transport = protocol.transport
-        now = wheel.seconds()
+        beats = Beats(
+            limits.detect, wheel.attention, wheel.seconds(), interval=limits.detect, peer_interval=0.0,
+            draw=wheel.clocks.draw, gated=True,
+        )  # fmt: skip
+        link = ObservedLink(transport, wheel.turns)
+        super().__init__(wheel, beats, link, listener)
         self._protocol = weakref.ref(protocol)
-        self._wheel = wheel
         self._limits = limits
-        self._listener = listener
         self._reactor = reactor
         self._acts = acts
         self._tell_decided = decided
-        self._follower: Callable[[Event], None] | None = None
         self._heartbeat: Heartbeat | None = None
-        self.opened = self.gone = self.decided = False
         self.decided_at = 0.0
         self.heard_again = False
         self._last: Evidence | None = None  # the last look
-        self.seconds: Callable[[], float] = wheel.seconds
-        self.beats = Beats(
-            limits.detect, wheel.attention, now, interval=limits.detect, peer_interval=0.0, draw=wheel.clocks.draw,
-            gated=True,
-        )  # fmt: skip
-        judge = self.beats.liveness
+        judge = beats.liveness
         judge.can_ask = False
         judge.rtt = None  # there are no answers to wait for
-        link = ObservedLink(transport, wheel.turns)
-        self._link: Link = link
         vanished = partial(_vanished, self)
         self._path = PathPulse(wheel, judge, link, self._decided, self._spread, vanished)
         self._silence: SilencePulse | None = None
         # Behind a proxy the address of the peer is known only when its first bytes have come (facts R7).
         self._unlocated = isinstance(transport, ProtocolWrapper) and not ISSLTransport.providedBy(transport)
-        self.peer = ObservedPeer(self.beats, wheel.clocks, id="", transport=kind_of(transport))
+        self.peer: ObservedPeer = ObservedPeer(beats, wheel.clocks, id="", transport=kind_of(transport))
         self.peer.locate(transport.getPeer())
         self.peer.bare = True
         self.peer.blind = self._path.blind
@@ -195,16 +183,9 @@ class Observation(Ears):
 
     def end(self, reason: Failure) -> Failure:
         """The transport is gone; twice is once. Returns the reason for the application: with our cause if there is
-        one, else as it is. A clean end is how one leaves in most protocols, and no failure."""
+        one, else as it is."""
         if not self.gone:
-            self.gone = True
-            now = self.seconds()
-            ending = self._link.ending(reason, now)
-            self._last = ending.evidence
-            if reason.check(error.ConnectionDone):
-                self.beats.liveness.leave("leaving", now)
-            else:
-                self.beats.ended(ending, now)
+            self._last = self._ended(reason).evidence
             self._spread()
             self._stop()
             self._link = self._path.link = GONE  # whoever keeps a handle keeps no transport
@@ -232,27 +213,9 @@ class Observation(Ears):
 
     # -- Subject
 
-    def follow(self, follower: Callable[[Event], None]) -> None:
-        """Tell every event to ``follower``."""
-        self._follower = follower
-
     def ask(self, now: float) -> int | None:
         """Impossible: not a byte is ours."""
         return None
-
-    def leave(self, reason: str, now: float) -> None:
-        """Close the transport gracefully."""
-        self._link.close()
-
-    def abort(self) -> None:
-        """End the transport."""
-        self._link.abort()
-
-    def reason(self) -> Failure:
-        """Why it ended."""
-        if self.beats.state is State.LEFT:
-            return Failure(PeerLeft("leaving"))
-        return reason_of(self.beats)
 
     # -- inside
 
@@ -288,14 +251,6 @@ class Observation(Ears):
         silence, self._silence = self._silence, None
         if silence is not None:
             silence.stop()
-
-    def _spread(self) -> None:
-        """Tell the events, if there are any."""
-        for event in self.beats.events():
-            if self._listener is not None:
-                tell(self._listener, self.peer, event, self.opened)
-            if self._follower is not None:
-                self._follower(event)
 
 
 def _vanished(seen: Observation) -> None:

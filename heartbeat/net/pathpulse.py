@@ -17,8 +17,7 @@ from heartbeat.liveness.beats import Beats
 from heartbeat.liveness.causes import name_silence
 from heartbeat.liveness.signs import asked, asked_in_vain, newest_sign
 from heartbeat.liveness.states import FINAL
-from heartbeat.net.adapters.idle import PAUSED_LOOK, IdlePulse, has_ended
-from heartbeat.net.pulse import Pulse
+from heartbeat.net.quietpulse import PAUSED_LOOK, IdlePulse, QuietPulse, has_ended
 
 if TYPE_CHECKING:
     import weakref
@@ -66,7 +65,7 @@ class SilencePulse(IdlePulse):
         self._silent(self.judge.evidence)
 
 
-class PathPulse(Pulse):
+class PathPulse(QuietPulse):
     """Judges the path to a peer and its host, by what the kernel knows.
 
     :param link: of the connection
@@ -77,7 +76,7 @@ class PathPulse(Pulse):
     :ivar probed: the kernel sends keepalives while nothing else is on its way
     """
 
-    __slots__ = ("_before", "_looking", "_reading", "_spread", "_vanished", "probed")
+    __slots__ = ("_before", "_spread", "_vanished", "probed")
 
     judge: Liveness
 
@@ -90,11 +89,9 @@ class PathPulse(Pulse):
         spread: Callable[[], None],
         vanished: Callable[[], object],
     ) -> None:
-        super().__init__(wheel, judge, link, decided=decided)
+        super().__init__(wheel, judge, link, decided)
         self._vanished: Callable[[], object] = vanished
         self.probed = False
-        self._reading = True
-        self._looking = False
         self._spread: Callable[[], object] = spread
         self._before: TcpInfo | None = link.look(wheel.seconds()).tcp
 
@@ -107,17 +104,6 @@ class PathPulse(Pulse):
         """Watch no more, and keep nobody who was told."""
         super().stop()
         self._spread = self._vanished = _tell_nobody
-
-    def deaf(self, now: float) -> None:
-        """The application does not read: nobody is judged."""
-        self._reading = False
-        self.judge.deaf(now)
-
-    def hearing(self, now: float) -> None:
-        """It reads again."""
-        self._reading = True
-        self.judge.hearing(now)
-        self.attend(now)
 
     def listen(self, now: float) -> None:
         """Look now, whatever the time: has the peer been heard?"""
@@ -140,18 +126,11 @@ class PathPulse(Pulse):
         super().stepped(by, now)
         self._spread()
 
-    def judge_now(self, now: float, crowded: bool) -> None:
-        """Not yet: what came before the peer fell silent is read first, and nobody loses it."""
-        if not self._looking:
-            self._looking = True
-            self.wheel.turns.after_two(self._last_look)
-
-    def _last_look(self) -> None:
-        self._looking = False
+    def last_look(self, now: float) -> None:
+        """The verdict: what came before the peer fell silent was read, and nobody loses it."""
         judge = self.judge
-        if not self._beating or not self._reading or judge.suspicion is None:
+        if judge.suspicion is None:
             return
-        now = self.wheel.seconds()
         seen = self.look(now)
         if not self._is_answered(seen, now) and asked_in_vain(seen.tcp):
             judge.flight().looked(seen)

@@ -98,7 +98,9 @@ class HttpProbe:
                 body = await deadline.watch(Body(self._most).read(response))
                 onward = _onward(url, response) if hops < self._redirects else None
             except Exception as problem:  # noqa: BLE001  a library may raise anything: each is a reason, or unattributed
-                return Outcome(self._seconds() - began, trouble_with(problem, progress), status)
+                # The certificate is the cause of what the library says then.
+                trouble = self._policy.trouble() or trouble_with(problem, progress)
+                return Outcome(self._seconds() - began, trouble, status)
             finally:
                 self._policy.end()
             if onward is None:

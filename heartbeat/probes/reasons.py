@@ -17,7 +17,7 @@ from heartbeat.errors import DeadlineExpired
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Expected", "Progress", "TooLarge", "Trouble", "trouble_with", "wrong_answer"]
+__all__ = ["MOST_DETAIL", "Expected", "Progress", "TooLarge", "Trouble", "trouble_with", "wrong_answer"]
 
 #: How much of what a library says goes into a detail.
 MOST_DETAIL: Final = 120
@@ -46,14 +46,12 @@ class Progress:
     :ivar connected: TCP was there, and TLS began
     :ivar secured: TLS has shaken hands
     :ivar answered: the head of the answer has come
-    :ivar certificate: what is wrong with the certificate, None while nothing is
     """
 
     tls: bool = False
     connected: bool = False
     secured: bool = False
     answered: bool = False
-    certificate: Trouble | None = None
 
     @property
     def shaking(self) -> bool:
@@ -74,8 +72,6 @@ class Expected(NamedTuple):
 
 def trouble_with(problem: BaseException, progress: Progress) -> Trouble:
     """The reason for an exception, by the innermost of what it wraps."""
-    if progress.certificate is not None:
-        return progress.certificate
     leaves = list(_leaves(problem))
     for kinds, judge in _KINDS:
         for one in leaves:

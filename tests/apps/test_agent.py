@@ -61,9 +61,7 @@ class AgentTests(TestCase):
         options = agent.Options()
         options.parseOptions(["--connect", f"127.0.0.1:{port.getHost().port}", *arguments])
         self.levels = LogLevels(LogLevel.info)
-        return agent.Agent(
-            reactor, options.settings, read=lambda: agent.agent_settings(options.gathered()), levels=self.levels
-        )
+        return agent.Agent(reactor, options.settings, read=options.read, levels=self.levels)
 
     async def test_account(self) -> None:
         """The server hears id, services, meta, uptime and load of this host; a stop is a leave, and nothing remains."""
@@ -130,7 +128,6 @@ class AgentTests(TestCase):
         def no_load() -> Any:
             raise OSError(None, "load averages are unobtainable")
 
-        self.patch(agent.HostState.__init__.__globals__["os"], "getloadavg", no_load)
         self.patch(agent.HostState, "report", lambda self: no_load())
         options = agent.Options()
         options.parseOptions(["--connect", "localhost:1"])

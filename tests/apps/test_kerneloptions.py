@@ -15,7 +15,7 @@ from heartbeat.apps.server import settings
 from heartbeat.config import KernelOptions
 
 #: Each command, with what it cannot do without.
-COMMANDS: tuple[tuple[type[SettingOptions], tuple[str, ...]], ...] = (
+COMMANDS: tuple[tuple[type[SettingOptions[Any]], tuple[str, ...]], ...] = (
     (settings.Options, ()),
     (agent.Options, ("--connect", "server:7600")),
 )

@@ -40,7 +40,7 @@ class KeyCase(SynchronousTestCase):
         path.chmod(mode)
         return str(path)
 
-    def parse(self, kind: type[SettingOptions], *given: str) -> Any:
+    def parse(self, kind: type[SettingOptions[Any]], *given: str) -> Any:
         """What the options come to."""
         options: Any = kind()
         needed = ("--connect", "server:7600") if kind is agent.Options else ()

@@ -25,14 +25,14 @@ class Parent(dict[str, Any]):
 class OptionsTestCase(SynchronousTestCase):
     """Options that are parsed."""
 
-    options: type[SettingOptions] = settings.Options
+    options: type[SettingOptions[Any]] = settings.Options
     needed: tuple[str, ...] = ()
 
     def parse(self, *arguments: str) -> Any:
         """What the arguments come to."""
         options = self.options()
         options.parseOptions([*self.needed, *arguments])
-        return options.settings  # type: ignore[attr-defined]  # both commands have them
+        return options.settings
 
     def file(self, text: str) -> str:
         """A config file."""
@@ -266,10 +266,10 @@ class ServerOptionsTests(OptionsTestCase):
         options = settings.Options()
         options.parseOptions(["--config", path, "--ping-interval", "2"])
         Path(path).write_text("multiplier = 6\nping-interval = 3\n", encoding="utf-8")
-        found = settings.server_settings(options.gathered())
+        found = options.read()
         self.assertEqual((found.multiplier, found.ping_interval), (6, 2.0))
         Path(path).write_text("multiplier = 600\n", encoding="utf-8")
-        self.assertRaises(ConfigError, options.gathered)
+        self.assertRaises(ConfigError, options.read)
         self.assertEqual(options.settings.multiplier, 4)
 
 

@@ -19,7 +19,7 @@ from twisted.web.server import Site
 
 from heartbeat.apps.logs import LogLevels
 from heartbeat.apps.probe import Probe
-from heartbeat.apps.probesettings import Options, ProbeSettings, probe_settings
+from heartbeat.apps.probesettings import Options, ProbeSettings
 
 URL = "http://192.0.2.1/"
 
@@ -97,7 +97,7 @@ class TrustTests(SynchronousTestCase):
         """A file that is not there, or holds no certificate, is named with its option."""
         empty = self.mktemp()
         Path(empty).write_text("nothing\n")
-        for path, words in (("/nonexistent.pem", "No such file"), (empty, "holds no certificate")):
+        for path, words in (("/nonexistent.pem", "No such file"), (empty, "has no certificate")):
             error = self.assertRaises(OSError, self.made, path)
             self.assertEqual((error.filename, words in str(error.strerror)), (f"--tls-ca {path}", True))
 
@@ -155,7 +155,7 @@ class ProbeTests(TestCase):
         probe = Probe(
             reactor,
             options.settings,
-            read=lambda: probe_settings(options.gathered()),
+            read=options.read,
             levels=LogLevels(LogLevel.info),
         )
         self.addCleanup(probe.stopService)

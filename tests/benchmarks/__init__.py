@@ -4,6 +4,7 @@ Run from the project's directory::
 
     python -m tests.benchmarks                  all of them: about fifteen minutes
     python -m tests.benchmarks.beat             CPU per beat of the server, and per round trip of its own questions
+    python -m tests.benchmarks.secure           CPU per beat over TLS, signed over TLS, and sealed without
     python -m tests.benchmarks.memory           memory per idle connection
     python -m tests.benchmarks.wheel            scheduling a beat, garbage and allocated blocks
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from tests.benchmarks import beat, board, bulk, followers, memory, proof, secure, wheel
+from tests.benchmarks import beat, board, bulk, followers, memory, secure, wheel
 
 KNOWN = {
     "beat": beat,
     "secure": secure,
     "bulk": bulk,
     "memory": memory,
-    "proof": proof,
     "wheel": wheel,
     "board": board,
     "followers": followers,

@@ -14,20 +14,21 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.benchmarks import comparisons
 from tests.benchmarks.dialects import EchoConnection, HeartbeatPeer, WebSocketPinger
-from tests.benchmarks.load import Load, LoadError
+from tests.benchmarks.load import Connection, Load, LoadError
 from tests.benchmarks.process import Server, cores, descriptors, pinned
 from tests.benchmarks.scrape import Scraper, counter, peers
 from tests.benchmarks.table import Figures, bar, ratio, render
 
-__all__ = ["ASKING", "ECHO", "OURS", "SMALL", "Report", "Size", "agree", "measure"]
+__all__ = ["ASKING", "ECHO", "OURS", "SMALL", "Contestant", "Report", "Size", "agree", "compete", "measure"]
 
 OURS: Final = "heartbeat-server"
 ASKING: Final = "heartbeat-server, asking"
@@ -90,8 +91,9 @@ class Report:
         """It cannot run here."""
         self.cost[name] = Figures(name, skipped=reason)
 
-    def __str__(self) -> str:
-        echo = self.cost[ECHO]
+    def table(self, title: str, basis: str) -> str:
+        """All rows, beside the server ``basis``."""
+        echo = self.cost[basis]
         rows: list[tuple[str, ...]] = []
         for name, figures in self.cost.items():
             if figures.skipped:
@@ -99,7 +101,11 @@ class Report:
                 continue
             busy = self.busy[name].median
             rows.append((name, f"{figures.median:.2f}", figures.spread(), f"{ratio(figures, echo):.2f}", f"{busy:.0%}"))
-        lines = [render("CPU per beat", ("server", "µs", "rounds", "× echo", "core used"), rows)]
+        return render(title, ("server", "µs", "rounds", f"× {basis.removeprefix('Twisted ')}", "core used"), rows)
+
+    def __str__(self) -> str:
+        echo = self.cost[ECHO]
+        lines = [self.table("CPU per beat", ECHO)]
         lines.append(bar("ours / echo", ratio(self.cost[OURS], echo), at_most=_ECHO_BAR))
         others = [one for one in self.cost.values() if one.name not in (OURS, ASKING, ECHO) and not one.skipped]
         if others:
@@ -113,18 +119,25 @@ class Report:
 
 
 class Contestant:
-    """One server and its load, measured slice by slice."""
+    """One server and its load, measured slice by slice.
 
-    def __init__(self, name: str, size: Size, core: int | None, stack: ExitStack) -> None:
+    :ivar load: after :meth:`connect`
+    """
+
+    load: Load
+
+    def __init__(self, name: str, server: Server, size: Size) -> None:
         self.name = name
+        self.server = server
         self.size = size
         self.used = self.passed = 0.0
         self.done = 0
-        self.server = stack.enter_context(start(name, core))
-        dialect = {OURS: HeartbeatPeer, ECHO: EchoConnection}.get(name, WebSocketPinger)
-        port = self.server.ports["heartbeat" if name == OURS else "comparison"]
-        self.load = stack.enter_context(Load(dialect, port, size.connections))
-        self.load.exchange(size.warm)
+
+    def connect(self, dialect: Callable[[Any, int], Connection], stack: ExitStack) -> None:
+        """Open the connections and warm the server up. When all servers run: peers wait for their turn only so long."""
+        port = next(port for kind, port in self.server.ports.items() if kind != "web")
+        self.load = stack.enter_context(Load(dialect, port, self.size.connections))
+        self.load.exchange(self.size.warm)
 
     def slice(self) -> None:
         """Its turn: what piled up since the last one is not in the figure."""
@@ -165,16 +178,28 @@ def measure(size: Size | None = None) -> Report:
 def _round(report: Report, size: Size, core: int | None, names: list[str]) -> None:
     """All servers at once, and slice by slice each has its turn."""
     with ExitStack() as stack:
-        contestants = [Contestant(name, size, core, stack) for name in names]
-        ours = contestants[0]
-        with Scraper(ours.server.ports["web"]) as scraper:
-            for _ in range(size.slices):
-                for one in contestants:
-                    one.slice()
+        contestants = [Contestant(name, stack.enter_context(start(name, core)), size) for name in names]
         for one in contestants:
-            report.add(one.name, one.used / one.done * 1e6, one.used / one.passed)
-        ours.load.settle()
-        report.agreed = agree(ours.load, scraper, ours.server.ports["web"])
+            one.connect({OURS: HeartbeatPeer, ECHO: EchoConnection}.get(one.name, WebSocketPinger), stack)
+        compete(report, contestants, size)
+
+
+def compete(report: Report, contestants: Sequence[Contestant], size: Size) -> None:
+    """Slice by slice each has its turn, while the metrics of ours are scraped. Raises LoadError: counters disagree."""
+    with ExitStack() as stack:
+        scrapers = {
+            one: stack.enter_context(Scraper(one.server.ports["web"]))
+            for one in contestants
+            if "web" in one.server.ports
+        }
+        for _ in range(size.slices):
+            for one in contestants:
+                one.slice()
+    for one in contestants:
+        report.add(one.name, one.used / one.done * 1e6, one.used / one.passed)
+    for one, scraper in scrapers.items():
+        one.load.settle()
+        report.agreed = agree(one.load, scraper, one.server.ports["web"])
 
 
 def _asking(report: Report, size: Size, core: int | None) -> None:

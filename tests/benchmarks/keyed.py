@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from OpenSSL import SSL
 
-from tests.benchmarks.dialects import EchoConnection, HeartbeatPeer
-from tests.benchmarks.load import LoadError
+from tests.benchmarks.dialects import HeartbeatPeer
+from tests.benchmarks.load import NOTHING, LoadError
 
-__all__ = ["KEY", "Echo", "KeyedPeer", "Peer", "TlsSocket"]
+__all__ = ["KEY", "KeyedPeer", "TlsSocket"]
 
 KEY: Final = bytes(range(32))
 KID: Final = "b0bf7ef350123eea"
@@ -26,8 +26,6 @@ KID: Final = "b0bf7ef350123eea"
 _LENGTHS: Final = {b"HEAR": 8, b"HACK": 8, b"HACS": 24, b"HSYN": 32, b"HSAK": 8, b"HSTL": 8}
 _SEAL: Final = 24
 _PATIENCE: Final = 10.0
-#: What a read gives that brought no data of the server's: a session ticket, or half a record or frame.
-NOTHING: Final = b"\0"
 
 
 class TlsSocket:
@@ -188,28 +186,8 @@ class KeyedSocket:
         return plain
 
 
-class Echo(EchoConnection):
-    """Eight bytes that come back, over TLS."""
-
-    __slots__ = ()
-
-    def other(self, data: bytes) -> bool:
-        """Not the expected answer, and maybe nothing at all."""
-        return data is not NOTHING and super().other(data)
-
-
-class Peer(HeartbeatPeer):
-    """An honest peer, over TLS."""
-
-    __slots__ = ()
-
-    def other(self, data: bytes) -> bool:
-        """Not the expected answer, and maybe nothing at all."""
-        return data is not NOTHING and super().other(data)
-
-
-class KeyedPeer(Peer):
-    """... with a shared key."""
+class KeyedPeer(HeartbeatPeer):
+    """An honest peer with a shared key."""
 
     __slots__ = ("_said",)
 

@@ -13,8 +13,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final, Self
 
-__all__ = ["Connection", "Load", "LoadError"]
+__all__ = ["NOTHING", "Connection", "Load", "LoadError"]
 
+#: What a read gives that brought no data of the server's: a session ticket of TLS, or half a record or frame.
+NOTHING: Final = b"\0"
 _PATIENCE: Final = 10.0  # seconds without any answer after which a run is given up
 _READ: Final = 65_536
 _TOGETHER: Final = 100  # connections opened between two looks at the others
@@ -163,7 +165,7 @@ class Load:
     def _came(self, data: bytes) -> bool:
         if not data:
             raise LoadError("the server closed a connection")
-        return True
+        return data is not NOTHING
 
     def __enter__(self) -> Self:
         return self

@@ -62,6 +62,33 @@ class PageTests(SynchronousTestCase):
         ]
         self.assertEqual(lost, [])
 
+    def test_every_page_is_in_the_list_once(self) -> None:
+        """The list of docs/index.md has every page once, and README has the same list."""
+        index = (CHECKOUT / "docs/index.md").read_text()
+        listed = index[index.index("| | |") :]
+        docs = CHECKOUT / "docs"
+        written = {str(page.relative_to(docs)) for page in docs.rglob("*.md")} - {"index.md"}
+        self.assertEqual(
+            sorted(_LINK.findall(listed)), sorted(one for one in written if not one.startswith("newsfragments/"))
+        )
+        self.assertIn(listed.replace("](", "](docs/"), (CHECKOUT / "README.md").read_text())
+
+    def test_where_to_look(self) -> None:
+        """Each file that the page on the code names is there; a name without a folder is in that of the one before."""
+        page = (CHECKOUT / "docs/topics/architecture.md").read_text()
+        rows = page.partition("## Where to look")[2].partition("## Rules")[0].splitlines()
+        lost = []
+        for row in rows:
+            before = CHECKOUT / "heartbeat"
+            for name in re.findall(r"`([a-z/]+(?:\.py|/))`", row):
+                before = next(
+                    (one for one in (CHECKOUT / "heartbeat" / name, before.parent / name) if one.exists()), before
+                )
+                if not str(before).endswith(name.rstrip("/")):
+                    lost.append(name)
+        self.assertEqual(lost, [])
+        self.assertGreater(len(rows), 10)
+
     def test_every_option_has_its_line(self) -> None:
         """The reference of the commands lists the options that there are, and no others."""
         from heartbeat.apps import agent, probe

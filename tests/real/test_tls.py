@@ -315,7 +315,8 @@ class ExampleTests(TestCase):
         """The server and the client of the page meet, with certificates on both ends and a pin."""
         with Files() as files:
             module = example("tls")
-            certificate, key = files.issue("tls", "localhost", "gateway-7")  # both ends have this one: it names both
+            # Of both ends: the name of the server, and the id of the client.
+            certificate, key = files.issue("tls", "localhost", "gateway-7")
             pin = pin_of(pem_files(certificate, key)().read().chain[0])
             folder = str(Path(files.ca).parent)
             server = module.server(folder, _ANY)

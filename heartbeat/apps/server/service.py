@@ -12,31 +12,30 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from heartbeat.apps.command import service_of
 from heartbeat.apps.endpoints import server_endpoint
-from heartbeat.apps.exits import leave, status_of, why
 from heartbeat.apps.host import HostState, host_load
 from heartbeat.apps.listening import Listening
-from heartbeat.apps.logs import LogLevels, take_over
-from heartbeat.apps.machine import steady
+from heartbeat.apps.logs import LogLevels
 from heartbeat.apps.peerlog import PeerLog
 from heartbeat.apps.reload import Reload
 from heartbeat.apps.reuseport import SharedPorts, handed_on
 from heartbeat.apps.server.demo import Demo
 from heartbeat.apps.server.drain import Drain
 from heartbeat.apps.server.keeping import keeping_for
-from heartbeat.apps.server.settings import TABLE, Options, ServerSettings, server_settings
+from heartbeat.apps.server.settings import TABLE, Options, ServerSettings
 from heartbeat.apps.server.weboptions import exposure
 from heartbeat.apps.stopping import unless_hurried
 from heartbeat.apps.systemd import Systemd
 from heartbeat.apps.telemetry import Telemetry
 from heartbeat.apps.tlsoptions import server_certificates
-from heartbeat.errors import ConfigError, MissingExtra
+from heartbeat.errors import MissingExtra
 from heartbeat.interfaces import IStateSource
 from heartbeat.net import HeartbeatFactory
 from heartbeat.net.tls import Certificates, tls_server
 from heartbeat.watch.exemplars import SyncExamples
 from heartbeat.watch.export import metrics_of
-from heartbeat.watch.export.sources import Labels, Sources
+from heartbeat.watch.export.sources import Sources
 from heartbeat.watch.failures import Failures
 from heartbeat.watch.listeners import Listeners
 from heartbeat.watch.registry import Registry
@@ -91,8 +90,9 @@ class Server(MultiService):
             synced=SyncExamples(clocks),
             store=None if self.keeping is None else self.keeping.ledger,
         )
+        about = settings.resource(Options.command)
         self.telemetry = Telemetry(
-            reactor, _about(settings), traces=settings.traces, metrics=settings.push_metrics, sources=self.sources
+            reactor, about, traces=settings.traces, metrics=settings.push_metrics, sources=self.sources
         )
         first = self.telemetry.watch(self.factory, settings.trace_beats)
         self.factory.listener = Listeners(
@@ -131,7 +131,7 @@ class Server(MultiService):
             registry.keep_peers = settings.keep_peers
         self.failures.keep = settings.keep_failures
         self.failures.region = settings.region
-        self.sources.labels = Labels(settings.service, settings.region, settings.cluster)
+        self.sources.labels = settings.labels
         self.drain.timeout = settings.drain_timeout
         self.drain.spread = settings.drain_spread
         self.site.protect(settings.passwords)
@@ -215,16 +215,6 @@ class Server(MultiService):
         return self.drain.readiness() or ("the certificate has expired" if left is not None and left <= 0 else None)
 
 
-def _about(settings: ServerSettings) -> dict[str, str]:
-    """What a collector is told of this process."""
-    return {
-        "service.name": settings.service or "heartbeat-server",
-        "service.namespace": settings.cluster,
-        "service.instance.id": settings.node,
-        "cloud.region": settings.region,
-    }
-
-
 def _own_state(certificates: Certificates | None) -> IStateSource | None:
     """What the server says about itself: the load of its host, for how long it has been running, its certificate."""
     started = time.monotonic()
@@ -238,17 +228,5 @@ def _own_state(certificates: Certificates | None) -> IStateSource | None:
 
 
 def makeService(options: Options) -> IService:
-    """The server that the options describe.
-
-    :raises SystemExit: it cannot be made, and standard error says why in one line
-    """
-    from twisted.internet import reactor
-
-    steady(reactor)
-    settings = options.settings
-    levels = take_over(options.parent, as_json=settings.log_json, level=settings.log_level)
-    try:
-        server = Server(reactor, settings, read=lambda: server_settings(options.gathered()), levels=levels)
-    except (ConfigError, OSError) as error:
-        leave(status_of(error), f"{options.command}: {why(error)}")
-    return server
+    """The server that the options describe; see :func:`.service_of`."""
+    return service_of(options, Server)

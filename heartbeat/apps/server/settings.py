@@ -7,13 +7,13 @@ from typing import Any, ClassVar, Final
 
 from twisted.internet.abstract import isIPv6Address
 
+from heartbeat.apps.commonoptions import COMMON, LABELS, WatcherSettings, web_setting
 from heartbeat.apps.endpoints import listening_endpoint
 from heartbeat.apps.kerneloptions import FIELDS, Probes, UserTimeout, kernel_options, kernel_settings
 from heartbeat.apps.keyoptions import AUTH_SETTING, SHARED_KEY, TOKEN_KEY, server_keys, wanted
-from heartbeat.apps.kinds import Flag, Many, OneOf, Seconds, Text, Whole, peer_id, shown
-from heartbeat.apps.logs import LOG_LEVELS
+from heartbeat.apps.kinds import Flag, Many, Seconds, Text, Whole, peer_id, shown
 from heartbeat.apps.machine import connection_limit, host_name
-from heartbeat.apps.options import CONFIG, Gathered, Setting, SettingOptions, When
+from heartbeat.apps.options import Gathered, Setting, SettingOptions, When
 from heartbeat.apps.reuseport import REUSE_PORT
 from heartbeat.apps.server.storeoptions import store_settings
 from heartbeat.apps.server.weboptions import WEB_PASSWORD_FILE, web_passwords
@@ -38,7 +38,7 @@ MILLIONS: Final = 100_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServerSettings:
+class ServerSettings(WatcherSettings):
     """What the server was told, checked; one field for each option.
 
     :ivar passwords: what is in ``web_password_file``
@@ -50,7 +50,6 @@ class ServerSettings:
     tls_key: str | None
     tls_client_ca: str | None
     tls_minimum: Minimum
-    web: str
     web_host: tuple[str, ...]
     store: StoreAddress
     shared_key: Keys
@@ -72,19 +71,9 @@ class ServerSettings:
     drain_spread: float
     keep: float
     keep_peers: int
-    keep_failures: int
-    service: str
-    region: str
-    cluster: str
-    node: str
-    log_json: bool
-    log_level: str | None
     demo: bool
-    traces: str
     trace_beats: float
-    push_metrics: str
     reuse_port: bool
-    config: str | None
     web_password_file: str | None = None
     passwords: Passwords = field(default_factory=Passwords, repr=False)
 
@@ -106,10 +95,6 @@ class ServerSettings:
         )
 
 
-def _web(name: str, text: str) -> str:
-    return text if text == "none" else listening_endpoint(name, text)
-
-
 def web_host(name: str, text: str) -> str:
     """A host as a browser may ask for it, without a port. Raises ConfigError."""
     host = text.lower().strip("[]")
@@ -127,12 +112,7 @@ TABLE: Final = (
         "unless --listen-tls is given",
     ),
     *server_tls_settings(),
-    Setting(
-        name="web",
-        kind=Text("ENDPOINT|none", _web),
-        default="tcp:7680:interface=127.0.0.1",
-        doc="Where the page, /api, /metrics and the health checks are",
-    ),
+    web_setting(7680),
     Setting(
         name="web-host",
         kind=Many(Text("NAME", web_host)),
@@ -222,42 +202,29 @@ TABLE: Final = (
     Setting(
         name="keep-failures", kind=Whole(1, MILLIONS), default=1000, when=When.AT_ONCE, doc="Failures that are listed"
     ),
-    Setting(name="service", kind=Text("NAME"), default="", when=When.AT_ONCE, doc="Metric label"),
-    Setting(name="region", kind=Text("NAME"), default="", when=When.AT_ONCE, doc="Metric label"),
-    Setting(name="cluster", kind=Text("NAME"), default="", when=When.AT_ONCE, doc="Metric label"),
+    *LABELS,
     Setting(
         name="node",
         kind=Text("ID", peer_id),
         compute=host_name,
         doc="The id that this server shows to its peers; default: the name of the host",
     ),
-    Setting(
-        name="log-level",
-        kind=OneOf("LEVEL", LOG_LEVELS),
-        when=When.AT_ONCE,
-        doc=f"The least level that is logged: {', '.join(LOG_LEVELS)}; default: that of twist",
-    ),
-    Setting(name="log-json", kind=Flag(), default=False, doc="Log one JSON object per line"),
     Setting(name="demo", kind=Flag(), default=False, doc="Start a few agents in this process, too, to look at"),
     *trace_settings(metrics=True),
     REUSE_PORT,
-    CONFIG,
+    *COMMON,
 )
 
 
-class Options(SettingOptions):
-    """Options of ``twist heartbeat-server``.
-
-    :ivar settings: what they come to, after :meth:`parseOptions`
-    """
+class Options(SettingOptions[ServerSettings]):
+    """Options of ``twist heartbeat-server``."""
 
     command = "heartbeat-server"
     table: ClassVar[tuple[Setting, ...]] = TABLE
-    settings: ServerSettings
 
-    def accept(self, gathered: Gathered) -> None:
-        """Keep the settings if they fit together."""
-        self.settings = server_settings(gathered)
+    def accept(self, gathered: Gathered) -> ServerSettings:
+        """The settings, if they fit together."""
+        return server_settings(gathered)
 
 
 def server_settings(gathered: Gathered) -> ServerSettings:

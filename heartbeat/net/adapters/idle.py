@@ -8,34 +8,22 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from twisted.internet import error, tcp
-from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.internet import error
 
 from heartbeat.liveness.evidence import Evidence
 from heartbeat.liveness.liveness import Liveness
 from heartbeat.net.adapters.pauses import Ears
-from heartbeat.net.link import GONE, link_for
-from heartbeat.net.pulse import Pulse
+from heartbeat.net.quietpulse import IdlePulse
 
 if TYPE_CHECKING:
     from heartbeat.net.wheel import Wheel
 
-__all__ = ["AttentiveTimer", "Fired", "PlainTimer", "has_ended"]
-
-# A paused connection stays in the wheel, seconds between two looks: an empty wheel does not know whether we listened.
-PAUSED_LOOK: Final = 5.0
+__all__ = ["AttentiveTimer", "Fired", "PlainTimer"]
 
 #: Who is called with the evidence when the time is up, weakly.
 Fired: TypeAlias = weakref.WeakMethod[Callable[[Evidence | None], None]]
-
-
-def has_ended(transport: Any) -> bool:
-    """Whether this transport says that it is gone. TCP, UNIX and TLS over them do; of others it is not known."""
-    while isinstance(transport, TLSMemoryBIOProtocol):
-        transport = transport.transport
-    return isinstance(transport, tcp.Connection) and bool(transport.disconnected)
 
 
 class AttentiveTimer(Ears):
@@ -99,53 +87,6 @@ class AttentiveTimer(Ears):
         fired = self._fired()
         if fired is not None and pulse is not None:
             fired(pulse.judge.evidence)
-
-
-class IdlePulse(Pulse):
-    """A pulse that cannot ask. It refers weakly to its protocol, and ends when that or the transport is gone."""
-
-    __slots__ = ("_looking", "_protocol", "_reading")
-
-    def __init__(self, wheel: Wheel, judge: Liveness, protocol: weakref.ref[Any], decided: Callable[[], None]) -> None:
-        super().__init__(wheel, judge, GONE, decided=decided)
-        self._protocol = protocol
-        self._reading = True
-        self._looking = False
-
-    def deaf(self, now: float) -> None:
-        """We do not read: silence does not count."""
-        self._reading = False
-        self.judge.deaf(now)
-
-    def hearing(self, now: float) -> None:
-        """We read again."""
-        self._reading = True
-        self.judge.hearing(now)
-        self.attend(now)
-
-    def wake(self, now: float) -> float | None:
-        """The wheel's call. Only now a link is made: who is never silent for half the time has none."""
-        protocol = self._protocol()
-        transport = getattr(protocol, "transport", None)
-        if protocol is None or has_ended(transport):
-            self.stop()
-            return None
-        if self.link is GONE and transport is not None:
-            self.link = link_for(transport, self.wheel.turns, protocol)
-        at = super().wake(now)
-        self.judge.events()  # nobody follows them; they must not pile up
-        return at if self._reading or not self._beating else now + PAUSED_LOOK
-
-    def judge_now(self, now: float, crowded: bool) -> None:
-        """Not yet: a poll must lie between, because on many transports nobody can say what is unread."""
-        if not self._looking:
-            self._looking = True
-            self.wheel.turns.after_two(self._last_look)
-
-    def _last_look(self) -> None:
-        self._looking = False
-        if self._beating and self._reading:
-            super().judge_now(self.wheel.seconds(), False)
 
 
 class PlainTimer(Ears):

@@ -19,7 +19,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 
 from heartbeat.errors import ConfigError
-from heartbeat.net.adapters.idle import AttentiveTimer, PlainTimer, has_ended
+from heartbeat.net.adapters.idle import AttentiveTimer, PlainTimer
+from heartbeat.net.quietpulse import has_ended
 from heartbeat.net.wheel import wheel_for
 
 if TYPE_CHECKING:

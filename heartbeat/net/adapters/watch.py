@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet import error
 from twisted.internet.interfaces import IHandshakeListener, ISSLTransport
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
@@ -13,19 +12,17 @@ from zope.interface import alsoProvides, noLongerProvides
 
 from heartbeat.liveness.beats import Beats
 from heartbeat.liveness.peer import Peer
-from heartbeat.liveness.states import FINAL, State
-from heartbeat.net.adapters.pauses import Ears
+from heartbeat.liveness.states import FINAL
 from heartbeat.net.address import kind_of, shown
-from heartbeat.net.link import GONE, Link
-from heartbeat.net.listening import call, tell, wants_round_trips
+from heartbeat.net.link import GONE
+from heartbeat.net.listening import call, wants_round_trips
 from heartbeat.net.options import KernelReports
 from heartbeat.net.pulse import Pulse
-from heartbeat.net.reasons import PeerLeft, reason_of
 from heartbeat.net.shared_link import SharedLink
+from heartbeat.net.unframed import Unframed
 
 if TYPE_CHECKING:
     from heartbeat.config import HeartbeatConfig
-    from heartbeat.liveness.events import Event
     from heartbeat.net.wheel import Wheel
 
 __all__ = ["Watch"]
@@ -34,48 +31,37 @@ __all__ = ["Watch"]
 _KERNEL: Final = KernelReports()
 
 
-class Watch(Ears):
-    """Judges the peer of one protocol. It is the :class:`.Subject` of the handle.
+class Watch(Unframed):
+    """Judges the peer of one protocol.
 
     On TLS nobody is judged before the handshake, which has the handshake timeout.
 
     :param protocol: connected
     :param ask: puts the question of that number; False: impossible now
-
-    :ivar opened: the transport can carry a question
-    :ivar gone: the transport has ended
-    :ivar decided: by our own verdict, also that on a handshake
     """
 
     def __init__(
         self, protocol: Any, ask: Callable[[int], bool], wheel: Wheel, config: HeartbeatConfig, listener: Any
     ) -> None:
-        super().__init__()
         transport = protocol.transport
+        beats = Beats(
+            config.detect, wheel.attention, wheel.seconds(), interval=config.interval, draw=wheel.clocks.draw,
+            adaptive=config.adaptive, detector=config.detector, gated=True,
+        )  # fmt: skip
+        beats.wants_round_trips = wants_round_trips(listener)
+        link = SharedLink(transport, wheel.turns)
+        super().__init__(wheel, beats, link, listener)
         self._protocol = protocol
         self._question = ask
-        self._wheel = wheel
         self._config = config
-        self._listener = listener
-        self._follower: Callable[[Event], None] | None = None
         self._asking = False
         self._shaken_by = 0.0
         self._early: list[int] = []  # answers that came while their question was being put
-        self.gone = self.decided = False
         self.opened = not ISSLTransport.providedBy(transport)
-        self.seconds: Callable[[], float] = wheel.seconds
-        now = wheel.seconds()
-        self.beats = Beats(
-            config.detect, wheel.attention, now, interval=config.interval, draw=wheel.clocks.draw,
-            adaptive=config.adaptive, detector=config.detector, gated=True,
-        )  # fmt: skip
-        self.beats.wants_round_trips = wants_round_trips(listener)
-        link = SharedLink(transport, wheel.turns)
-        self._link: Link = link
-        self._pulse = Pulse(wheel, self.beats, link, self._put, self._decided, changed=self._spread)
+        self._pulse = Pulse(wheel, beats, link, self._put, self._decided, changed=self._spread)
         self.tick = self.place = -1
         address = shown(transport.getPeer())
-        self.peer = Peer(self.beats, wheel.clocks, id=f"~{address}", address=address, transport=kind_of(transport))
+        self.peer = Peer(beats, wheel.clocks, id=f"~{address}", address=address, transport=kind_of(transport))
         self.peer.bare = True
         self.peer.options = _KERNEL.connected(link.seen, config.kernel)
         self.watch_pauses(transport)
@@ -143,14 +129,8 @@ class Watch(Ears):
         return matched
 
     def end(self, reason: Failure) -> None:
-        """The transport is gone. A clean end is how one leaves in most framings, and no failure."""
-        self.gone = True
-        now = self.seconds()
-        ending = self._link.ending(reason, now)
-        if reason.check(error.ConnectionDone):
-            self.beats.liveness.leave("leaving", now)
-        else:
-            self.beats.ended(ending, now)
+        """The transport is gone."""
+        self._ended(reason)
         self._wheel.remove(self)
         self._spread()
         self._pulse.stop()
@@ -169,10 +149,6 @@ class Watch(Ears):
 
     # -- Subject
 
-    def follow(self, follower: Callable[[Event], None]) -> None:
-        """Tell every event to ``follower``."""
-        self._follower = follower
-
     def ask(self, now: float) -> int | None:
         """One question now."""
         number = self.beats.number
@@ -181,20 +157,6 @@ class Watch(Ears):
         self.beats.watch(number)
         self._settle()
         return number
-
-    def leave(self, reason: str, now: float) -> None:
-        """Close the transport gracefully: how one says farewell is the framing's own affair."""
-        self._link.close()
-
-    def abort(self) -> None:
-        """End the transport."""
-        self._link.abort()
-
-    def reason(self) -> Failure:
-        """Why it ended."""
-        if self.beats.state is State.LEFT:
-            return Failure(PeerLeft("leaving"))
-        return reason_of(self.beats)
 
     # -- inside
 
@@ -221,11 +183,9 @@ class Watch(Ears):
         """Tell the events, if there are any."""
         if self._early:
             self._settle()
-        for event in self.beats.events():
-            if self._listener is not None:
-                tell(self._listener, self.peer, event, True)
-            if self._follower is not None:
-                self._follower(event)
+        events = self.beats.events()
+        if events:
+            self._tell(events)
 
 
 def _when_shaken(protocol: Any, shaken: Callable[[], None]) -> None:

@@ -9,7 +9,7 @@ force, is counted, and is logged once for as long as it stays the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -17,7 +17,7 @@ from OpenSSL import SSL, crypto
 from twisted.application.service import Service
 from twisted.internet import ssl
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -28,9 +28,10 @@ from heartbeat.net.tls.verification import Verification
 from heartbeat.net.wheel import wheel_for
 
 if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
     from twisted.python.failure import Failure
 
-__all__ = ["MINIMA", "POLL", "Certificates", "Minimum"]
+__all__ = ["MINIMA", "POLL", "Certificates", "Minimum", "trust_in"]
 
 log = Logger(namespace="heartbeat.tls")
 
@@ -71,8 +72,7 @@ class Contexts:
                 privateKey=material.key, certificate=material.chain[0], extraCertChain=list(material.chain[1:])
             )
         if material.authorities is not None:
-            roots = [ssl.Certificate(crypto.X509.from_cryptography(one)) for one in material.authorities]
-            trust = ssl.trustRootFromCertificates(roots)
+            trust = trust_in(material.authorities)
         if trust is not None:
             settings["trustRoot"] = trust
         options = ssl.CertificateOptions(**settings)
@@ -80,7 +80,12 @@ class Contexts:
         return options
 
 
-@implementer(IOpenSSLServerConnectionCreator)
+def trust_in(authorities: Iterable[Certificate]) -> Any:
+    """These authorities and no others, as Twisted takes them for a ``trustRoot``."""
+    return ssl.trustRootFromCertificates([ssl.Certificate(crypto.X509.from_cryptography(one)) for one in authorities])
+
+
+@implementer(IOpenSSLServerConnectionCreator, IOpenSSLClientConnectionCreator)
 class Certificates(Service):
     """Gives each new connection the certificate that is in force. One for a server, one for a client.
 

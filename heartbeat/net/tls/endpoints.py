@@ -32,12 +32,13 @@ __all__ = ["ServerCheck", "TlsClient", "tls_client", "tls_server"]
 class ServerCheck:
     """Makes the client's side of connections to one server, with the certificate in force, and verifies the server's.
 
+    :param certificates: makes connections that nobody verifies yet
     :param hostname: the name or address that the server's certificate must be for
     :param pins: that its key must be among, too
     :raises ConfigError: ``hostname`` is neither
     """
 
-    def __init__(self, certificates: Certificates, hostname: str, pins: Pins | None = None) -> None:
+    def __init__(self, certificates: IOpenSSLClientConnectionCreator, hostname: str, pins: Pins | None = None) -> None:
         try:
             self._asked_for = None if is_address(hostname) else server_name(hostname)
         except ValueError:  # idna's errors are of this kind

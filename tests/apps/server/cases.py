@@ -19,7 +19,7 @@ from twisted.web.client import Agent, readBody
 
 from heartbeat.apps.logs import LogLevels
 from heartbeat.apps.server.service import Server
-from heartbeat.apps.server.settings import Options, server_settings
+from heartbeat.apps.server.settings import Options
 from heartbeat.interfaces import HeartbeatListener
 from heartbeat.liveness.peer import Peer
 
@@ -91,7 +91,7 @@ class ServerTestCase(TestCase):
         options = Options()
         options.parseOptions(["--listen", FREE, *arguments])
         self.levels = LogLevels(LogLevel.info)
-        return Server(reactor, options.settings, read=lambda: server_settings(options.gathered()), levels=self.levels)
+        return Server(reactor, options.settings, read=options.read, levels=self.levels)
 
     def start(self, *arguments: str) -> Server:
         """A server that runs until the test ends."""

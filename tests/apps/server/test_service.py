@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+from dataclasses import replace
 
 from twisted.application.service import IService
 from twisted.internet import reactor
@@ -254,10 +255,7 @@ class MakeServiceTests(ServerTestCase):
     def test_what_went_wrong_since(self) -> None:
         """A file that vanished between parsing and making is status 1 and one line."""
         options = self.options()
-        options.settings = type(options.settings)(
-            **{name: getattr(options.settings, name) for name in options.settings.__slots__}
-            | {"listen": ("ssl:0:privateKey=/nonexistent.pem",)}
-        )
+        options.settings = replace(options.settings, listen=("ssl:0:privateKey=/nonexistent.pem",))
         error = self.assertRaises(SystemExit, service.makeService, options)
         self.assertEqual(error.code, 1)  # type: ignore[attr-defined]  # it is a SystemExit
         self.assertIn("/nonexistent.pem", self.err.getvalue())

@@ -15,7 +15,7 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from heartbeat.net.adapters.idle import IdlePulse
+from heartbeat.net.quietpulse import IdlePulse
 from heartbeat.net.wheel import wheel_for
 from heartbeat.testing import SimulatedHost, SimulatedNetwork
 from tests.net.adapters.cases import STEP, TURN, Chat, Reactor
