@@ -24,7 +24,7 @@ __all__ = ["OPEN", "Passwords", "Refusal"]
 
 _REALM: Final = b"heartbeat"
 _SCHEME: Final = "basic"
-#: What a balancer or an orchestrator asks, who have no password: they tell whether we run, and nothing about anybody.
+#: What a balancer or an orchestrator asks, who have no password and any name for us: it tells whether we run, no more.
 OPEN: Final = (b"livez", b"readyz")
 
 

@@ -79,7 +79,7 @@ class SiteTests(WebCase):
     def test_refused(self) -> None:
         """421 and one line that says how to allow it, JSON under /api; whatever the path, and nothing of ours in it."""
         self.join("secret")
-        for path in ("/", "/api/peers", "/api/peers/secret", "/metrics", "/livez", "/nothing"):
+        for path in ("/", "/api/peers", "/api/peers/secret", "/metrics", "/health", "/nothing"):
             answered = self.ask(path, Host="evil.example")
             self.assertEqual(answered.status, 421, path)
             self.assertIn("--web-host", answered.text)
@@ -89,10 +89,15 @@ class SiteTests(WebCase):
 
     def test_allowed(self) -> None:
         """Our own names, the given ones, and those that are given later."""
-        self.assertEqual(self.ask("/livez", Host="pages.example").status, 200)
-        self.assertEqual(self.ask("/livez", Host="more.example").status, 421)
+        self.assertEqual(self.ask("/health", Host="pages.example").status, 200)
+        self.assertEqual(self.ask("/health", Host="more.example").status, 421)
         self.hosts.names = frozenset({"more.example"})
-        self.assertEqual(self.ask("/livez", Host="more.example").status, 200)
+        self.assertEqual(self.ask("/health", Host="more.example").status, 200)
+
+    def test_probes(self) -> None:
+        """Whether we live and are ready is told under any name: a balancer asks by its own, and it is no secret."""
+        for path in ("/livez", "/readyz"):
+            self.assertEqual(self.ask(path, Host="hb1.internal:7680").status, 200, path)
 
     def test_long_and_strange(self) -> None:
         """What was sent is shown cut and quoted."""
@@ -108,7 +113,7 @@ class SiteTests(WebCase):
 
     def test_two_hosts(self) -> None:
         """Two of them are refused, though one is ours."""
-        self.connection.protocol.dataReceived(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n")
+        self.connection.protocol.dataReceived(b"GET /health HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n")
         self.assertEqual(self.connection.answer().status, 421)
 
     def test_on_a_unix_socket(self) -> None:
@@ -119,5 +124,5 @@ class SiteTests(WebCase):
     def test_by_our_address(self) -> None:
         """The address that the connection came to."""
         self.connection.transport.hostAddr = IPv4Address("TCP", OWN, 7680)
-        self.assertEqual(self.ask("/livez", Host=f"{OWN}:7680").status, 200)
-        self.assertEqual(self.ask("/livez", Host="192.0.2.81").status, 421)
+        self.assertEqual(self.ask("/health", Host=f"{OWN}:7680").status, 200)
+        self.assertEqual(self.ask("/health", Host="192.0.2.81").status, 421)
