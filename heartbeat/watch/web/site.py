@@ -101,7 +101,7 @@ class WebSite(Site):
         said = request.requestHeaders.getRawHeaders("host") or []
         own: Any = request.getHost()
         address = getattr(own, "host", None)
-        # Without a Host (HTTP/1.0) it is no browser; and a probe, by whatever name, hears nothing that is worth stealing.
+        # Without a Host (HTTP/1.0) it is no browser; and a probe, by whatever name, hears nothing worth stealing.
         harmless = not said or request.path.lstrip(b"/") in OPEN
         if not harmless and not (len(said) == 1 and self._hosts.allow(said[0], address)):
             return self._refusal
