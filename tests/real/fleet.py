@@ -39,7 +39,7 @@ class Crowd:
     def __init__(self, count: int, ports: list[int]) -> None:
         command = [sys.executable, "-m", "tests.real.crowd", str(count), *map(str, ports)]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(with_tests=True)
         )
         self.count = count
         self.log: list[str] = []

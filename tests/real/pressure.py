@@ -21,6 +21,7 @@ from time import monotonic
 from typing import Any, Final
 
 from heartbeat import HeartbeatConfig, HeartbeatListener
+from tests.real.processes import environment
 
 __all__ = ["LONG", "SHORT", "Outcome", "Pressure", "run"]
 
@@ -125,7 +126,7 @@ def run(pressure: Pressure) -> Outcome:
 def _start(role: str, told: str, port: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "tests.real.pressure", role, told, port],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(with_tests=True),
     )  # fmt: skip
 
 

@@ -50,6 +50,9 @@ def failure_of(told: StoredFailure) -> Failure:
             p95=None if p95 is None else p95 / 1000.0,
             evidence=entry["evidence"],
             flight=ToldFlight(entry["events"]),  # type: ignore[arg-type]  # all that is asked of one
+            services=tuple(entry.get("services", ())),
+            region=str(entry.get("region", "")),
+            trace_id=entry.get("trace_id"),
         )
     except (KeyError, TypeError, ValueError) as wrong:
         raise ValueError(f"no failure: {told.text[:80]!r}") from wrong
@@ -80,6 +83,8 @@ def lost_with(record: PeerRecord, number: int, wall: float, by: str) -> Failure:
             "reported_by": by,
             "layers": {"host": "unknown", "loop": "unknown", "work": "unknown"},
         },
+        services=tuple(record.view.get("services", ())),
+        region=str(record.view.get("meta", {}).get("region", "")),
         flight=ToldFlight(
             [
                 {"at": round(record.heard_at, 3), "event": "heard", "value": None},
