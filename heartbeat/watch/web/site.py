@@ -102,7 +102,7 @@ class WebSite(Site):
         own: Any = request.getHost()
         address = getattr(own, "host", None)
         # Without a Host (HTTP/1.0) it is no browser; and a probe, by whatever name, hears nothing worth stealing.
-        harmless = not said or request.path.lstrip(b"/") in OPEN
+        harmless = not said or request.path[1:] in OPEN  # exactly: "//livez" is another page
         if not harmless and not (len(said) == 1 and self._hosts.allow(said[0], address)):
             return self._refusal
         return super().getResourceFor(request)  # type: ignore[no-untyped-call]  # Twisted's

@@ -98,6 +98,8 @@ class SiteTests(WebCase):
         """Whether we live and are ready is told under any name: a balancer asks by its own, and it is no secret."""
         for path in ("/livez", "/readyz"):
             self.assertEqual(self.ask(path, Host="hb1.internal:7680").status, 200, path)
+        for path in ("//livez", "/livez/", "/api/../livez", "/readyz/api/peers"):  # only looks like one
+            self.assertEqual(self.ask(path, Host="hb1.internal:7680").status, 421, path)
 
     def test_long_and_strange(self) -> None:
         """What was sent is shown cut and quoted."""
