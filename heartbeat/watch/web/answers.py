@@ -33,6 +33,7 @@ __all__ = [
     "nothing_here",
     "problem",
     "text_answer",
+    "text_of",
 ]
 
 JSON: Final = "application/json; charset=utf-8"
@@ -60,9 +61,14 @@ class Answer(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
+def text_of(value: Any) -> str:
+    """JSON. Text stays as it is: a name stays readable."""
+    return _ENCODER.encode(value)
+
+
 def dumps(value: Any) -> bytes:
-    """JSON in UTF-8. Text goes out as it is: a name stays readable."""
-    return _ENCODER.encode(value).encode()
+    """JSON in UTF-8."""
+    return text_of(value).encode()
 
 
 def json_answer(value: Any, status: HTTPStatus = HTTPStatus.OK) -> Answer:
@@ -75,18 +81,18 @@ def text_answer(line: str, status: HTTPStatus = HTTPStatus.OK) -> Answer:
     return Answer(f"{line}\n".encode(), TEXT, status)
 
 
-def json_list(slices: Iterable[list[Any]]) -> Answer:
-    """A JSON list, one slice per line, made slice by slice. A member is anything that has ``as_json()``."""
+def json_list(slices: Iterable[list[str]]) -> Answer:
+    """A JSON list, one slice per line, made slice by slice. Each member is JSON already."""
 
     def parts() -> Generator[bytes, None, None]:
-        before = b"["
+        before = "["
         for members in slices:
             part = b""
             if members:
-                part = before + dumps([member.as_json() for member in members])[1:-1]
-                before = b",\n"
+                part = (before + ",".join(members)).encode()
+                before = ",\n"
             yield part
-        yield b"[]\n" if before == b"[" else b"]\n"
+        yield b"[]\n" if before == "[" else b"]\n"
 
     return Answer(parts())
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from heartbeat.watch.web import query
-from heartbeat.watch.web.answers import Answer, Page, json_answer, json_list, nothing_here
+from heartbeat.watch.web.answers import Answer, Page, json_answer, json_list, nothing_here, text_of
+from heartbeat.watch.web.peertext import peer_text
 from heartbeat.watch.web.view import View
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from twisted.web.server import Request
 
+    from heartbeat.liveness.peer import Peer
     from heartbeat.watch.failures import Failure, Failures
     from heartbeat.watch.registry import Registry
     from heartbeat.watch.web.slices import Turns
@@ -45,16 +47,24 @@ class Peers(Page):
         if named:
             return self._one(request, named)
         return json_list(
-            self._registry.slices(
-                query.state(request),
-                query.text(request, "q"),
-                query.text(request, "after"),
-                query.limit(request),
-                query.cause(request),
-                service=query.text(request, "service"),
-                region=query.text(request, "region"),
+            self._told(
+                self._registry.slices(
+                    query.state(request),
+                    query.text(request, "q"),
+                    query.text(request, "after"),
+                    query.limit(request),
+                    query.cause(request),
+                    service=query.text(request, "service"),
+                    region=query.text(request, "region"),
+                )
             )
         )
+
+    def _told(self, slices: Iterator[list[Peer]]) -> Iterator[list[str]]:
+        clocks = self._registry.clocks
+        for part in slices:
+            now, wall = clocks.seconds(), clocks.wall()
+            yield [peer_text(peer, now, wall) for peer in part]
 
     def _one(self, request: Request, named: bytes) -> Answer:
         id = named.decode("utf-8", "replace")
@@ -75,7 +85,8 @@ class FailureList(Page):
     def answer(self, request: Request) -> Answer:
         """The list."""
         shown, since, limit = View.of(request), query.failure_id(request), query.limit(request)
-        return json_list(_slices(self._failures.newest(), shown, since, limit))
+        found = _slices(self._failures.newest(), shown, since, limit)
+        return json_list([text_of(one.as_json()) for one in part] for part in found)
 
 
 def _slices(newest: list[Failure], shown: View, since: int, limit: int | None) -> Iterator[list[Failure]]:
