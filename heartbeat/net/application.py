@@ -90,6 +90,7 @@ class Application:
         self._serving = True
         try:
             if self._opened or self._open(now):
+                self._stream.ease(MOST_WAITING)
                 self._deliver(now)
                 if self._last is None and self._reason is None:
                     if self._stream.ready or self.supply.producer is not None:
@@ -98,6 +99,8 @@ class Application:
                         self.closing.go_on(self._stream, self._read_over, now)
         finally:
             self._serving = False
+            if self._opened:
+                self._stream.ease(MOST_WAITING if self._driver.busy else 0)
         if self._last is not None and self._opened and self._is_delivered():
             self._stream.inbox.clear()
             self._guest.end(self._last)
@@ -191,13 +194,16 @@ class Application:
                 return
 
     def write(self, data: bytes) -> None:
-        """Send. After the end: nothing, as on any transport of Twisted's. It is short: some write line by line.
+        """Send. After the end: nothing, as on any transport of Twisted's. Small writes only wait, while we serve or the link
+        is busy.
 
         :raises TypeError: ``data`` is no bytes
         """
+        stream = self._stream
+        if type(data) is bytes and stream.gather(data):
+            return
         if not isinstance(data, bytes):
             raise TypeError(f"data must be bytes, not {type(data).__name__}")
-        stream = self._stream
         if not data or stream.ended_out or self._last is not None or self._driver.session.parting is not STAY:
             return
         stream.send(data)

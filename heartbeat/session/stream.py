@@ -19,10 +19,10 @@ FRAME: Final = 16 * 1024
 # A PING or an ACK never waits behind more than a few of these.
 CHUNK: Final = FRAME - HEADER_SIZE
 MOST_CREDIT: Final = 2**31 - 1
-#: A write of no more than this is copied into one piece with its neighbours, up to about so many bytes of them: that
-#: costs less than to handle, and to hold, each by itself.
+#: A write of no more than this is copied into one piece with its neighbours, at most so many of them: that costs less
+#: than to handle, and to hold, each by itself.
 SMALL: Final = 4096
-GATHERED: Final = 64 * 1024
+GATHERED: Final = 64
 # A DATA frame is put together from this and its payload, so that the payload need not be copied.
 _header: Final = Struct(">4sI").pack
 _FULL: Final = _header(DATA, CHUNK)
@@ -41,8 +41,8 @@ class Stream:
     """
 
     __slots__ = (
-        "_allowed", "_at", "_eaten", "_ours", "_outbox", "_said_end", "credit_in", "credit_out", "ended_in",
-        "ended_out", "inbox", "queued",
+        "_allowed", "_at", "_eaten", "_gathered", "_ours", "_outbox", "_said_end", "_slack", "credit_in",
+        "credit_out", "ended_in", "ended_out", "inbox", "queued",
     )  # fmt: skip
 
     def __init__(self, ours: int, theirs: int) -> None:
@@ -54,10 +54,12 @@ class Stream:
         self.ended_out = False
         self._allowed: dict[bytes, int] = {}
         self._eaten = 0  # bytes taken since the last WINDOW
-        self._outbox: deque[bytes | bytearray] = deque()
+        self._outbox: deque[bytes] = deque()
         self._at = 0  # how much of the first of them is in frames
+        self._gathered: list[bytes] = []  # small writes, behind all of that
         self._said_end = False
         self.queued = 0
+        self._slack = 0  # up to which small writes need nothing but to wait
 
     # -- the peer's direction
 
@@ -118,6 +120,25 @@ class Stream:
             raise PeerViolation(f"WINDOW of {credit} bytes makes the credit over {MOST_CREDIT}")
         self.credit_out += credit
 
+    def ease(self, most: int) -> None:
+        """Small writes need nothing but to wait while no more than ``most`` bytes do: :meth:`gather` takes them. 0: none
+        of them, because nobody would come and send it."""
+        self._slack = 0 if self.ended_out else most
+
+    def gather(self, data: bytes) -> bool:
+        """Queue a small write behind what waits. False, and nothing happened, where it is more than :meth:`ease` allows:
+        use :meth:`send`, and see what is to be done. It is short: some write line by line."""
+        size = len(data)
+        queued = self.queued + size
+        if queued > self._slack or size > SMALL:
+            return False
+        self.queued = queued
+        gathered = self._gathered
+        gathered.append(data)
+        if len(gathered) >= GATHERED:
+            self._join()
+        return True
+
     def send(self, data: bytes) -> None:
         """Queue bytes of our application; they leave with :meth:`data_to_send`. Small writes are gathered.
 
@@ -125,23 +146,31 @@ class Stream:
         """
         if self.ended_out:
             raise NotConnected("the stream has ended in this direction")
-        size = len(data)
-        self.queued += size
-        outbox = self._outbox
-        if size > SMALL:
-            outbox.append(data)
-        elif outbox and type(last := outbox[-1]) is bytearray and len(last) < GATHERED:
-            last += data
-        elif data:
-            outbox.append(bytearray(data))
+        self.queued += len(data)
+        if len(data) <= SMALL:
+            self._gathered.append(data)
+            if len(self._gathered) < GATHERED:
+                return
+            data = b""
+        self._join()
+        if data:
+            self._outbox.append(data)
+
+    def _join(self) -> None:
+        """What was gathered is one piece from here on."""
+        if together := b"".join(self._gathered):
+            self._outbox.append(together)
+        self._gathered.clear()
 
     def end(self) -> None:
         """Our application has no more: half-close, behind what is queued. Needs no credit."""
         self.ended_out = True
+        self._slack = 0
 
     def drop(self) -> None:
         """Forget what is queued: nothing can be sent any more."""
         self._outbox.clear()
+        self._gathered.clear()
         self._at = self.queued = 0
 
     @property
@@ -152,11 +181,10 @@ class Stream:
     def data_to_send(self, room: int) -> list[bytes | memoryview]:
         """DATA frames of at most ``room`` bytes in all, as far as the credit goes: the pieces that make them up, in
         order. What is large is never copied, and what is small shares a frame."""
+        self._join()
         out: list[bytes | memoryview] = []
         left = most = min(self.queued, self.credit_out)
         while left and room > HEADER_SIZE:
-            if type(self._outbox[0]) is bytearray:  # nothing is gathered in it any more
-                self._outbox[0] = bytes(self._outbox[0])
             head, at = memoryview(self._outbox[0]), self._at
             wide = min(left, len(head) - at, room // FRAME * CHUNK) // CHUNK * CHUNK
             for start in range(at, at + wide, CHUNK):  # whole frames out of one large write
@@ -185,7 +213,7 @@ class Stream:
             piece = memoryview(outbox[0])[at : at + size]
             self._skip(size)
             return piece
-        pieces: list[bytes | bytearray | memoryview] = [memoryview(outbox.popleft())[at:]]
+        pieces: list[bytes | memoryview] = [memoryview(outbox.popleft())[at:]]
         need = size - left
         while len(outbox[0]) <= need:
             pieces.append(outbox.popleft())
@@ -194,7 +222,6 @@ class Stream:
                 break
         self._at = need
         if need:
-            outbox[0] = bytes(outbox[0])
             pieces.append(memoryview(outbox[0])[:need])
         return b"".join(pieces)
 

@@ -35,6 +35,8 @@ __all__ = ["RECORD", "TlsLink"]
 
 #: The most that one record of TLS carries (RFC 8446 §5.1). More is several, which are sent together.
 RECORD: Final = 2**14
+#: Bytes that a record has at most when it is encrypted, and what else OpenSSL may have to say (RFC 8446 §5.2).
+ENCRYPTED: Final = 2 * RECORD
 
 
 class TlsLink(OpaqueLink):
@@ -44,7 +46,8 @@ class TlsLink(OpaqueLink):
     """
 
     __slots__ = (
-        "_below", "_direct", "_gathered", "_lost_below", "_passing", "_raw", "_raw_reason", "_sent", "_write", "socket",
+        "_below", "_cipher", "_direct", "_gathered", "_lost_below", "_passing", "_raw", "_raw_reason", "_sent", "_write",
+        "socket",
     )  # fmt: skip
 
     _lost_below: Callable[[Failure], None]
@@ -61,6 +64,7 @@ class TlsLink(OpaqueLink):
         self._below: Link | None = None
         self.socket: socket.socket | None = None
         self._direct = False  # the transport below is taken over
+        self._cipher: SSL.Connection | None = None  # then, what encrypts
         if isinstance(raw, tcp.Connection) and not raw.TLS:
             self._below = raw.heartbeat_link() if ILinkSource.providedBy(raw) else TcpLink(raw, turns)
             self.socket = raw.socket
@@ -74,9 +78,9 @@ class TlsLink(OpaqueLink):
             self.transport.write(data)
             return False
         if len(data) > RECORD:
-            return self._write_records([data])
+            return self._write_records(data[at : at + RECORD] for at in range(0, len(data), RECORD))
         self._sent = False
-        TLSMemoryBIOProtocol.write(self.transport, data)
+        self._encrypt(data)
         return self._sent
 
     def write_all(self, pieces: list[bytes | memoryview], size: int) -> bool:
@@ -92,12 +96,27 @@ class TlsLink(OpaqueLink):
         self._gathered = gathered
         try:
             for record in records:
-                TLSMemoryBIOProtocol.write(self.transport, record)
+                self._encrypt(record)
         finally:
             self._gathered = None
         if gathered:
             self._send_all(gathered)
         return self._sent
+
+    def _encrypt(self, record: bytes) -> None:
+        """As the TLS layer does it, and where that does not work, by the TLS layer."""
+        cipher = self._cipher
+        if cipher is None:
+            TLSMemoryBIOProtocol.write(self.transport, record)
+            return
+        while record:
+            try:
+                taken = cipher.send(record)
+            except SSL.Error:  # it has to read first, or has ended, or failed
+                TLSMemoryBIOProtocol.write(self.transport, record)
+                return
+            self._send(cipher.bio_read(ENCRYPTED))
+            record = record[taken:]  # all of it, unless smaller records were agreed on
 
     def _send(self, data: bytes) -> None:
         """In the place of the raw transport's ``write``: to the link below, which comes back with what is left over."""
@@ -143,6 +162,8 @@ class TlsLink(OpaqueLink):
             self._direct = True
             self._write = raw.write
             raw.write = self._send  # on this one instance only, until it ends
+            handle = self.transport.getHandle()
+            self._cipher = handle if isinstance(handle, SSL.Connection) else None
         callback()
 
     def close(self) -> None:
@@ -168,6 +189,7 @@ class TlsLink(OpaqueLink):
         if self._direct:
             del self._raw.write
             self._direct = False
+            self._cipher = None
         handle = self.transport.getHandle()
         if handle is not None and handle.get_shutdown() & SSL.RECEIVED_SHUTDOWN:
             # Who has said TLS's own farewell has closed: a RST after that only answers ours.
