@@ -99,9 +99,8 @@ class Application:
                         self.closing.go_on(self._stream, self._read_over, now)
         finally:
             self._serving = False
-            if self._opened:
-                self._stream.ease(MOST_WAITING if self._driver.busy else 0)
-        if self._last is not None and self._opened and self._is_delivered():
+            self._stream.ease(MOST_WAITING if self._opened and self._driver.busy else 0)
+        if self._last is not None and self._opened and self.closing.is_delivered(self._stream, self.paused):
             self._stream.inbox.clear()
             self._guest.end(self._last)
 
@@ -142,12 +141,6 @@ class Application:
         self._guest.connect(transport_for(self, raw), ISSLTransport.providedBy(raw))
         self._guest.answer(self._reason or self._guest.protocol)
         return True
-
-    def _is_delivered(self) -> bool:
-        """Whether nothing is left that the application may still want."""
-        if not self._stream.inbox or self.closing.begun:
-            return True
-        return self.paused and self._driver.session.beats.state is State.DEAD
 
     @property
     def connected(self) -> bool:
@@ -194,8 +187,9 @@ class Application:
                 return
 
     def write(self, data: bytes) -> None:
-        """Send. After the end: nothing, as on any transport of Twisted's. Small writes only wait, while we serve or the link
-        is busy.
+        """Send. After the end: nothing, as on any transport of Twisted's.
+
+        Small writes only wait while we serve, or the link is busy: some write line by line.
 
         :raises TypeError: ``data`` is no bytes
         """

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from twisted.internet.interfaces import IHalfCloseableProtocol
 
+from heartbeat.liveness.states import State
 from heartbeat.session.parting import Parting
 
 if TYPE_CHECKING:
@@ -70,6 +71,12 @@ class Closing:
         else:
             self.is_stuck(stream, now)
             driver.look_by(min(now + GLANCE, self._until))
+
+    def is_delivered(self, stream: Stream, paused: bool) -> bool:
+        """Whether nothing is left that the application may still want, when the transport is gone."""
+        if not stream.inbox or self.begun:
+            return True
+        return paused and self._driver.session.beats.state is State.DEAD
 
     def is_stuck(self, stream: Stream, now: float) -> bool:
         """Whether nothing has moved for too long; while our own producer has nothing for us, no time is counted."""

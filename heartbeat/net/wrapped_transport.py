@@ -46,7 +46,6 @@ class WrappedTransport:
     def __init__(self, application: Application, raw: Any) -> None:
         self._application = application
         self._raw = raw
-        self.write = application.write  # type: ignore[method-assign]  # one call less for who writes line by line
         self.write = application.write  # type: ignore[method-assign]  # one call less on every write
 
     def __conform__(self, interface: type[Interface]) -> Heartbeat | None:

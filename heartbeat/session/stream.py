@@ -121,13 +121,13 @@ class Stream:
         self.credit_out += credit
 
     def ease(self, most: int) -> None:
-        """Small writes need nothing but to wait while no more than ``most`` bytes do: :meth:`gather` takes them. 0: none
-        of them, because nobody would come and send it."""
+        """Small writes need nothing but to wait while no more than ``most`` bytes do: :meth:`gather` takes them. 0: it
+        takes none, because nobody would come and send them."""
         self._slack = 0 if self.ended_out else most
 
     def gather(self, data: bytes) -> bool:
-        """Queue a small write behind what waits. False, and nothing happened, where it is more than :meth:`ease` allows:
-        use :meth:`send`, and see what is to be done. It is short: some write line by line."""
+        """Queue a small write behind what waits; False, and nothing happened, where that is more than :meth:`ease`
+        allows: :meth:`send` it then, and see what is to be done."""
         size = len(data)
         queued = self.queued + size
         if queued > self._slack or size > SMALL:

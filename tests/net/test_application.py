@@ -7,6 +7,9 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+from twisted.internet.interfaces import IPushProducer
+from zope.interface import implementer
+
 from heartbeat.interfaces import IHeartbeat
 from heartbeat.liveness.states import State
 from heartbeat.net.wrapper import WrappedProtocol
@@ -22,6 +25,20 @@ def beneath(application: Any) -> WrappedProtocol:
     """Our protocol under an application."""
     ours: WrappedProtocol = application.transport._application.wrapping
     return ours
+
+
+@implementer(IPushProducer)
+class Bystander:
+    """A producer that does nothing when it is told to."""
+
+    def resumeProducing(self) -> None:
+        """Not now."""
+
+    def pauseProducing(self) -> None:
+        """As it is."""
+
+    def stopProducing(self) -> None:
+        """As it is."""
 
 
 class PauseTests(WrappedCase):
@@ -128,6 +145,51 @@ class PauseTests(WrappedCase):
         raw.transport.write(Data(b"?").encode())
         self.net.run(0.1)
         self.assertEqual([len(body) - 4 for magic, body in frames(raw.received) if magic == b"HDAT"], [600])
+
+    def test_small_writes_at_any_moment(self) -> None:
+        """Whether the link is busy, idle or out of credit when they are made: all arrive, in order."""
+        theirs, mine = self.pair()
+        self.net.between("server", "client").add(Delay(0.01))
+        written = bytearray()
+        for number in range(3000):
+            line = b"%d " % number
+            written += line
+            theirs.transport.write(line)
+            if number % 50 == 0:
+                theirs.transport.write(MEGABYTE[: number * 40])
+                written += MEGABYTE[: number * 40]
+            if number % 7 == 0:
+                self.net.run(0.003)
+        self.net.run_until(lambda: len(mine.received) == len(written))
+        self.assertEqual(bytes(mine.received), bytes(written))
+
+    def test_small_writes_of_a_producer_that_takes_its_time(self) -> None:
+        """One that writes nothing when it is asked, and a line later on: the line is sent."""
+        theirs, mine = self.pair()
+        theirs.transport.registerProducer(Bystander(), True)
+        theirs.transport.write(MEGABYTE)
+        self.net.run(10.0)
+        mine.received.clear()
+        theirs.transport.write(b"later")
+        self.net.run(1.0)
+        self.assertEqual(bytes(mine.received), b"later")
+
+    def test_small_writes_behind_the_end(self) -> None:
+        """After a half-close nothing is added, however busy the link is, and after the end nothing is held."""
+        theirs, mine = self.pair(Halves, Halves)
+        self.net.between("server", "client").add(Delay(0.01))
+        theirs.transport.write(MEGABYTE[:200_000])
+        theirs.transport.loseWriteConnection()
+        self.net.run_until(lambda: "write over" in theirs.said)
+        theirs.transport.write(b"too late")
+        self.net.run(5.0)
+        self.assertEqual(bytes(mine.received), MEGABYTE[:200_000])
+        theirs.transport.write(MEGABYTE[:200_000])
+        stream = beneath(theirs).driver.session.stream
+        theirs.transport.abortConnection()
+        self.net.run(5.0)
+        theirs.transport.write(b"too late")
+        self.assertEqual(stream.queued, 0)
 
     def test_both_directions_at_once_on_a_slow_path(self) -> None:
         """Two megabytes each way over 40 ms: all arrives, everybody stays alive, beats do not queue."""

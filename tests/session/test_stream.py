@@ -213,6 +213,47 @@ class SendingTests(SessionTestCase):
         sizes = [len(frame.payload) for frame in decoded(sent(stream, 2_000_000)) if isinstance(frame, f.Data)]
         self.assertEqual((sum(sizes), min(sizes[:-1])), (1_000_000, CHUNK))
 
+    def test_tiny_writes_are_held_as_few_objects(self) -> None:
+        """A line at a time, whoever takes them: what waits costs about what it counts."""
+        for easy in (0, 65_536):
+            tracemalloc.start()
+            try:
+                stream = Stream(LEAST, MOST_CREDIT)
+                stream.ease(easy)
+                before = tracemalloc.get_traced_memory()[0]
+                for number in range(8000):
+                    line = b"%08d" % number
+                    if not stream.gather(line):
+                        stream.send(line)
+                held = tracemalloc.get_traced_memory()[0] - before
+            finally:
+                tracemalloc.stop()
+            self.assertEqual(stream.queued, 64_000)
+            self.assertLess(held, 2 * 64_000)
+            self.assertEqual(payload(sent(stream, 100_000)), b"".join(b"%08d" % number for number in range(8000)))
+
+    def test_what_only_waits(self) -> None:
+        """Small writes are taken while no more than was allowed waits. A large one, one too many, and one behind the
+        end are not, and leave nothing behind."""
+        stream = Stream(LEAST, MOST_CREDIT)
+        self.assertFalse(stream.gather(b"x"))
+        stream.ease(10_000)
+        self.assertTrue(stream.gather(b"one"))
+        self.assertTrue(stream.gather(b""))
+        self.assertFalse(stream.gather(bytes(SMALL + 1)))
+        self.assertTrue(stream.gather(bytes(SMALL)))
+        self.assertTrue(stream.gather(bytes(SMALL)))
+        self.assertFalse(stream.gather(bytes(SMALL)))
+        self.assertTrue(stream.gather(bytes(10_000 - 3 - 2 * SMALL)))
+        self.assertFalse(stream.gather(b"x"))
+        self.assertEqual(payload(sent(stream, 20_000)), b"one" + bytes(10_000 - 3))
+        self.assertTrue(stream.gather(b"two"))
+        stream.end()
+        self.assertFalse(stream.gather(b"three"))
+        stream.ease(10_000)
+        self.assertFalse(stream.gather(b"four"))
+        self.assertEqual(decoded(sent(stream, 20_000)), [f.Data(b"two"), f.Data(b"")])
+
     def test_the_bytes_of_a_large_write_are_not_copied(self) -> None:
         """What leaves are views of it, between headers."""
         stream = Stream(LEAST, MOST_CREDIT)
@@ -256,12 +297,16 @@ class SendingTests(SessionTestCase):
             max_size=20,
         ),
         st.lists(st.tuples(st.integers(0, 200), st.integers(0, 120)), max_size=60),
+        st.integers(0, 5000),
     )
-    def test_any_credit_and_any_room(self, writes: list[bytes], steps: list[tuple[int, int]]) -> None:
-        """The bytes come out in order, never over the credit, never over the room, and all of them in the end."""
+    def test_any_credit_and_any_room(self, writes: list[bytes], steps: list[tuple[int, int]], easy: int) -> None:
+        """The bytes come out in order, never over the credit, never over the room, and all of them in the end; whether
+        they were sent or only gathered."""
         stream = Stream(LEAST, 0)
+        stream.ease(easy)
         for data in writes:
-            stream.send(data)
+            if not stream.gather(data):
+                stream.send(data)
         stream.end()
         out, given_credit = b"", 0
         for more, room in [*steps, (100_000, 200_000)]:

@@ -46,8 +46,8 @@ class TlsLink(OpaqueLink):
     """
 
     __slots__ = (
-        "_below", "_cipher", "_direct", "_gathered", "_lost_below", "_passing", "_raw", "_raw_reason", "_sent", "_write",
-        "socket",
+        "_below", "_cipher", "_direct", "_gathered", "_lost_below", "_passing", "_raw", "_raw_reason", "_sent",
+        "_write", "socket",
     )  # fmt: skip
 
     _lost_below: Callable[[Failure], None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from OpenSSL import SSL
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
@@ -30,6 +31,25 @@ class Reader(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """More."""
         self.read += data
+
+
+class Sparing:
+    """An OpenSSL connection that takes little at once, and one of its calls not at all."""
+
+    def __init__(self, handle: Any, *, takes: int, refuses: int = 0, wrong: Exception | None = None) -> None:
+        self.handle = handle
+        self.takes = takes
+        self.calls = iter(range(1, 1_000_000))
+        self.refuses = refuses
+        self.wrong = wrong
+        self.bio_read = handle.bio_read
+
+    def send(self, data: bytes) -> int:
+        """Some of it."""
+        if next(self.calls) == self.refuses and self.wrong is not None:
+            raise self.wrong
+        taken: int = self.handle.send(data[: self.takes])
+        return taken
 
 
 class TlsLinkCase(LinkCase):
@@ -199,6 +219,37 @@ class WriteTests(TlsLinkCase):
             self.carry()
             self.assertEqual(self.reader.read, data)
         self.assertGreater(len(data), 4 * RECORD)
+
+    def test_smaller_records(self) -> None:
+        """Where OpenSSL takes less at once than was given, the rest follows, in order."""
+        link = self.shaken()
+        link._cipher = Sparing(self.tls.getHandle(), takes=1000)  # type: ignore[assignment]
+        data = bytes(range(256)) * 100
+        self.assertTrue(link.write(data))
+        self.carry()
+        self.assertEqual(self.reader.read, data)
+
+    def test_what_openssl_does_not_take(self) -> None:
+        """... is for the TLS layer, which knows what to do, and in its place; what was encrypted before leaves, too."""
+        for wrong in (SSL.WantReadError(), SSL.Error([])):
+            self.sock.room = 200_000
+            self.reader.read = b""
+            link = self.shaken()
+            link._cipher = Sparing(self.tls.getHandle(), takes=RECORD, refuses=2, wrong=wrong)  # type: ignore[assignment]
+            data = bytes(range(256)) * 256
+            self.assertTrue(link.write(data))
+            self.assertTrue(link.write(PING))
+            self.carry()
+            self.assertEqual(self.reader.read, data + PING)
+
+    def test_after_the_farewell(self) -> None:
+        """What is written then is dropped, as the TLS layer drops it."""
+        link = self.shaken()
+        link.close()
+        self.carry()
+        sent = self.sock.sent
+        link.write(PING)
+        self.assertEqual(self.sock.sent, sent)
 
     def test_a_dead_socket(self) -> None:
         """A write that fails is not with the kernel; the transport finds out by itself."""
