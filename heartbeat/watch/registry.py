@@ -19,7 +19,7 @@ __all__ = ["LISTED", "SLICE", "Registry"]
 
 #: The states that a listed peer can have. Who was refused never joined and is not listed.
 LISTED: Final = (State.ALIVE, State.SUSPECT, State.STUCK, State.DEAD, State.LEFT)
-#: Peers looked at in one go: 250 of them as JSON are about 4 ms, and no beat should wait longer for a page.
+#: Peers looked at in one go: 250 of them as JSON are about 3 ms, and no beat should wait longer than 5 for a page.
 SLICE: Final = 250
 # Ids whose peer is forgotten stay in the sorted list, as gaps, until there are more of them than of the others
 # (and than this): taking each out at once would move the whole list each time.

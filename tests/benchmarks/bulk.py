@@ -107,6 +107,7 @@ class Report:
             "bare, best",
             "wrapped, best",
             "× best",
+            "× CPU",
             "RTT ms",
             "p99",
             "beats",

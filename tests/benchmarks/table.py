@@ -46,8 +46,14 @@ def bar(what: str, reached: float, at_most: float | None = None, at_least: float
 
 
 def render(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in plain text, columns as wide as they need to be, all but the first set to the right."""
+    """A table in plain text, columns as wide as they need to be, all but the first set to the right.
+
+    A row may end early. Raises ValueError for one that has more cells than the head.
+    """
     lines = [list(head), *(list(row) for row in rows)]
+    for line in lines:
+        if len(line) > len(head):
+            raise ValueError(f"{len(line)} cells under {len(head)} headings: {line}")
     widths = [max(len(line[i]) for line in lines if i < len(line)) for i in range(len(head))]
 
     def one(cells: Sequence[str]) -> str:

@@ -178,6 +178,7 @@ class TableTests(SynchronousTestCase):
         """The first column is set to the left, figures to the right; a short row is allowed."""
         expected = "T\nname  value\n----  -----\na         1\nbcd      22\nskip"
         self.assertEqual(render("T", ("name", "value"), [("a", "1"), ("bcd", "22"), ("skip",)]), expected)
+        self.assertRaisesRegex(ValueError, "3 cells under 2 headings", render, "T", ("a", "b"), [("1", "2", "3")])
 
 
 class CounterTests(SynchronousTestCase):
