@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,6 +36,7 @@ HAVE_YAML = find_spec("yaml") is not None
 NO_YAML = "PyYAML is not installed: pip install 'txheartbeat[test]'"
 PROMTOOL = shutil.which("promtool")
 NO_PROMTOOL = "promtool is not installed: apt install prometheus"
+HADOLINT = shutil.which("hadolint", path=os.pathsep.join([str(Path(sys.executable).parent), os.defpath]))
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
@@ -42,6 +45,12 @@ def promtool(*arguments: str) -> str:
     assert PROMTOOL is not None
     run = subprocess.run([PROMTOOL, *arguments], capture_output=True, text=True, check=False, timeout=60)
     return run.stdout + run.stderr if run.returncode else ""
+
+
+def hadolint(text: str) -> str:
+    """What hadolint says of a container file."""
+    command = [str(HADOLINT), "--no-color", "-"]
+    return subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=60).stdout
 
 
 def rules() -> dict[str, Any]:
@@ -205,6 +214,18 @@ class KubernetesTests(SynchronousTestCase):
         ours = {container["image"] for _, container in containers() if "redis" not in container["image"]}
         self.assertEqual(ours, images)
 
+    @skipUnless(find_spec("kubernetes_validate"), "kubernetes-validate is missing: pip install 'txheartbeat[test]'")
+    def test_schema(self) -> None:
+        """Each object of Kubernetes itself is what its newest schema wants, and has no field that it does not know."""
+        from kubernetes_validate import ValidationError, latest_version, validate
+
+        theirs = [one for one in self.documents if one["kind"] != "ServiceMonitor"]  # of an operator: no schema here
+        self.assertEqual(len(self.documents) - len(theirs), 1)
+        for one in theirs:
+            validate(one, latest_version(), strict=True)
+        theirs[0]["metadata"]["colour"] = "blue"
+        self.assertRaises(ValidationError, validate, theirs[0], latest_version(), strict=True)
+
     def test_commands(self) -> None:
         """Every option exists, its configuration file is in order, and its ports are those of the container."""
         (config,) = [one for one in self.kind("ConfigMap") if one["metadata"]["name"] == "heartbeat-config"]
@@ -366,6 +387,12 @@ class ContainerTests(SynchronousTestCase):
     def step(self, name: str) -> list[str]:
         """What all instructions of this name say."""
         return [rest for word, rest in self.steps if word == name]
+
+    @skipUnless(HADOLINT, "hadolint is not installed: pip install 'txheartbeat[test]'")
+    def test_hadolint(self) -> None:
+        """Nothing that is known to be a mistake; one that is would be found."""
+        self.assertEqual(hadolint((DEPLOY / "container/Dockerfile").read_text()), "")
+        self.assertIn("DL3006", hadolint("FROM python\n"))
 
     def test_what_it_starts(self) -> None:
         """In exec form, so that signals arrive; every option exists and its value is in order; its ports are named."""
