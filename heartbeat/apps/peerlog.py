@@ -24,6 +24,8 @@ from heartbeat.liveness.events import (
     Synced,
     Unpinned,
 )
+from heartbeat.liveness.evidence import Evidence
+from heartbeat.liveness.oversleep import OWN_STALL
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -86,6 +88,9 @@ class PeerLog(HeartbeatListener):
     def gone(self, peer: Peer, event: Event) -> None:
         """Say why."""
         match event:
+            case Dead(cause=cause, evidence=Evidence(detail=detail, lag=lag)) if detail == OWN_STALL:
+                text = "{peer} has closed, {reason}: we did not run for {lag} s, and it has given us up, or is dead"
+                self._write(_WARN, cause, text, peer, reason=cause, phase="live", detail=detail, lag=lag)
             case Dead(cause=cause, silent=silent):
                 text = "{peer} is dead: {reason}, last heard {silent} s ago"
                 self._write(_INFO, cause, text, peer, reason=cause, phase="live", silent=round(silent, 3))

@@ -116,6 +116,21 @@ class Attention:
             longest = max(longest, ended - begun)
         return longest
 
+    def missed(self, since: float, now: float) -> tuple[float, float]:
+        """The longest time in which nothing could be heard (stalled, still busy, suspended) and that ended after
+        ``since``, and when it ended; (0.0, ``since``) if there was none worth the name."""
+        longest, at = 0.0, since
+        for begun, ended in reversed(self._gaps):
+            if ended <= since:
+                break
+            if ended - begun > longest:
+                longest, at = ended - begun, ended
+        if now - self._expected > max(longest, NOTICED):
+            longest, at = now - self._expected, now
+        if self.resumed_at > since and self.suspended > longest:
+            longest, at = self.suspended, self.resumed_at
+        return longest, at
+
     def fault(self, heard_at: float, silent: float, detect: float, now: float) -> tuple[str, float] | None:
         """Which fault of ours has made a plain timer of ``detect`` condemn by now a peer that is not to be condemned.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from heartbeat.liveness.oversleep import OWN_STALL
 from heartbeat.liveness.states import State
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def layers(state: State, cause: str | None = None, evidence: Evidence | None = N
         return WORKS if counts else ANSWERS
     if state is not State.DEAD or cause is None:
         return NOTHING_KNOWN
+    if evidence is not None and evidence.detail == OWN_STALL:
+        return HOST_ONLY_KNOWN if cause in {"peer_closed", "peer_reset"} else NOTHING_KNOWN
     if cause == "peer_not_reading":
         # Only an acknowledgement shows that a closed window is the peer's, and not a path that swallows everything.
         return HOST_ONLY if _acknowledged(evidence) else NOTHING_KNOWN

@@ -18,6 +18,7 @@ from heartbeat.liveness.causes import name_ending, name_silence
 from heartbeat.liveness.events import Alive, Dead, Event, Left, Refused, Spared, Stuck, Suspect
 from heartbeat.liveness.evidence import Ending, Evidence
 from heartbeat.liveness.need import ASK, ASK_AND_LOOK, JUDGE, LOOK, NOTHING, Need
+from heartbeat.liveness.oversleep import overslept, proof
 from heartbeat.liveness.recorder import Kind, Recorder
 from heartbeat.liveness.states import FINAL, Input, State, step
 from heartbeat.liveness.suspicion import Suspicion
@@ -290,10 +291,10 @@ class Liveness:
         if ending.how == "aborted":
             self.leave("aborted", now)
             return
-        seen = ending.evidence
         known = ending.refused if self.state is State.CONNECTING else None
         cause, detail = known or name_ending(ending, None if self.suspicion is None else self.suspicion.half_time)
-        self.condemn(cause, now, seen if seen is None or seen.detail is not None else replace(seen, detail=detail))
+        stalled = overslept(self.attention, self.terms, ending.evidence, self.heard_at, now)
+        self.condemn(cause, now, proof(cause, detail, ending.evidence, stalled, now))
 
     def events(self) -> tuple[Event, ...]:
         """What happened since the last call, oldest first; ``()`` nearly always."""
@@ -314,8 +315,7 @@ class Liveness:
     def flight(self) -> Recorder:
         """The flight recorder, made when it is first needed: by then, something is not as it should be."""
         if self.recorder is None:
-            gated = self.state is State.CONNECTING
-            self.recorder = Recorder(self.since, Kind.CONNECTED if gated else Kind.OPENED)
+            self.recorder = Recorder(self.since, Kind.CONNECTED if self.state is State.CONNECTING else Kind.OPENED)
         return self.recorder
 
     # -- inside

@@ -13,6 +13,7 @@ from heartbeat.liveness.causes import CONNECT_REASONS, FAILURE_REASONS, HTTP_REA
 from heartbeat.liveness.events import Dead, Explained, Unpinned
 from heartbeat.liveness.layers import layers
 from heartbeat.liveness.states import State
+from heartbeat.watch.doubt import Doubt
 from heartbeat.watch.exemplars import Example
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Failures(HeartbeatListener):
     :ivar region: of this server, for peers that do not say. May be changed at any time
     :ivar follower: called with each record when it is made or learnt, and when it is made exact
     :ivar told: called with each record that is made here, and again when its reason is made exact
-    :ivar postpone: may hold back the record of a death, which may turn out to be none; False: it does not
+    :ivar doubt: holds back the records of deaths that may turn out to be none; see there
     :ivar moved: whether the session of a peer goes on at another server, which then knows better whether it is dead
     """
 
@@ -115,7 +116,7 @@ class Failures(HeartbeatListener):
         self.region = ""
         self.follower: Callable[[Failure], object] = lambda one: None
         self.told: Callable[[Failure], object] = lambda failure: None
-        self.postpone: Callable[[Callable[[], object]], bool] = lambda call: False
+        self.doubt = Doubt(clocks.seconds)
         self.moved: Callable[[Peer], bool] = lambda peer: False
         self._clocks = clocks
         self._node = node
@@ -128,9 +129,13 @@ class Failures(HeartbeatListener):
 
     # -- the listener
 
+    def joined(self, peer: Peer) -> None:
+        """Who is back was perhaps never dead."""
+        self.doubt.back(peer)
+
     def gone(self, peer: Peer, event: Event) -> None:
         """Record a death."""
-        if isinstance(event, Dead) and not self.postpone(lambda: self._death(peer, event)):
+        if isinstance(event, Dead) and not self.doubt.holds(peer, event, lambda: self._death(peer, event)):
             self._death(peer, event)
 
     def _death(self, peer: Peer, event: Dead) -> None:
@@ -200,10 +205,12 @@ class Failures(HeartbeatListener):
     # -- reading
 
     def __len__(self) -> int:
+        self.doubt.look()
         return len(self._deaths) + len(self._knocks)
 
     def counts(self) -> dict[tuple[str, str], int]:
         """How many there were by (reason, phase), remembered or not. Only what there was at least once."""
+        self.doubt.look()
         return dict(self._counts)
 
     def since(
@@ -224,6 +231,7 @@ class Failures(HeartbeatListener):
 
     def __iter__(self) -> Iterator[Failure]:
         """The records, newest first; to be read at once."""
+        self.doubt.look()
         return merge(self._deaths, self._knocks, key=lambda one: -one.id)
 
     def newest(self) -> list[Failure]:
@@ -267,7 +275,7 @@ class Failures(HeartbeatListener):
         self.follower(failure)
 
     def _trim(self) -> None:
-        while len(self) > self.keep:
+        while len(self._deaths) + len(self._knocks) > self.keep:
             crowded = not self._deaths or len(self._knocks) > self.keep * _KNOCKS
             (self._knocks if crowded else self._deaths).pop()
 

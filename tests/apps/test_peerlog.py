@@ -70,6 +70,13 @@ class PeerLogTests(SynchronousTestCase):
             self.assertEqual(found, level, text)
             self.assertIn("a ", text)
 
+    def test_given_up(self) -> None:
+        """Who closed after a stall of ours is not called dead, and the line says whose fault it may be."""
+        blamed = Evidence(1.0, detail="own_stall", lag=9.8)
+        self.log.gone(peer(), Dead(1.0, "peer_reset", 0.0, blamed))
+        text = "a has closed, peer_reset: we did not run for 9.8 s, and it has given us up, or is dead"
+        self.assertEqual(self.told(), [("warn", text)])
+
     def test_who_joins_is_alive(self) -> None:
         """That somebody is alive is news only after it was not well."""
         someone = peer()

@@ -128,6 +128,31 @@ class KilledTests(PairTestCase):
         agent.signal(signal.SIGCONT)
         self.alive("frozen", 15.0)
 
+    def test_stopped_server(self) -> None:
+        """A server that is stopped for longer than its agents wait: they give it up and come back, and nobody was dead;
+        but the one that was killed meanwhile is, and that is recorded."""
+        for name in ("one", "other"):
+            self.agent(name)
+        killed = self.agent("killed")
+        for name in ("one", "other", "killed"):
+            self.alive(name)
+        self.server.signal(signal.SIGSTOP)
+        time.sleep(4.0)
+        killed.kill()
+        time.sleep(0.2)
+        self.server.signal(signal.SIGCONT)
+        for name in ("one", "other"):
+            self.alive(name)
+        failure = self.server.failure("killed", 15.0)
+        self.assertIn(failure["failure_reason"], {"peer_reset", "peer_closed"})
+        self.assertEqual(failure["evidence"]["detail"], "own_stall")
+        self.assertGreater(failure["evidence"]["lag"], 3.0)
+        self.assertEqual([one["peer"] for one in self.server.failures()], ["killed"])
+        counted = [self.server.metric("heartbeat_failures_total", phase="live", reason=reason)
+                   for reason in ("peer_reset", "peer_closed", "middlebox_reset")]  # fmt: skip
+        self.assertEqual(sum(counted), len(self.server.failures()))
+        self.assertEqual(self.server.metric("heartbeat_spared_total", reason="local_stall"), 3.0)
+
     def test_restarted_server(self) -> None:
         """A server that was killed and started again on its port is found by the agent without help, within 10 s."""
         self.agent("agent-1", "--services", "auth")

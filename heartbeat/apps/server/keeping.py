@@ -91,7 +91,6 @@ class Keeping:
         self.ledger = Ledger(reactor, store, exchange, clocks=clocks, holdings=self.holdings, unusable=self._unusable)
         self._mirror.stale = lambda holder: self.ledger.away or exchange.orphans.lapsed(holder)
         failures.moved = self._moved
-        failures.postpone = self.ledger.postpone
         factory.keeper = LedgerKeeper(
             reactor,
             self.ledger,

@@ -76,6 +76,7 @@ class Server(MultiService):
         clocks = self.factory.wheel.clocks
         self.registry = Registry(clocks)
         self.failures = Failures(clocks, settings.node)
+        self.failures.doubt.later = reactor.callLater
         self.keeping = keeping_for(reactor, settings, self.factory, self.registry, self.failures)
         kept = () if self.keeping is None else (self.keeping.own, self.keeping.holdings)
         self.drain = Drain(reactor, self.factory, settings.drain_timeout)
@@ -159,8 +160,9 @@ class Server(MultiService):
         await self.drain.begin()
         await unless_hurried(self._reactor, super().stopService())  # type: ignore[no-untyped-call]  # Twisted's
         self.factory.abort_all()  # who came in at the last moment
+        await deferLater(self._reactor, 0, lambda: None)  # until it is known that they are gone
+        self.failures.doubt.settle()
         if self.keeping is not None:
-            await deferLater(self._reactor, 0, lambda: None)  # until it is known that they are gone
             await self.keeping.stop()
         self.peer_log.stop()
 

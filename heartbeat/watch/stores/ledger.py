@@ -17,7 +17,6 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from heartbeat.errors import ConfigError, StoreUnavailable
-from heartbeat.watch.stores.doubt import Doubt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -74,7 +73,6 @@ class Ledger:
         self._due = clocks.seconds()
         self._pause: Deferred[None] | None = None
         self._alarm: Any = None  # that ends the pause
-        self._doubt = Doubt(clocks.seconds)
         self._met: list[Deferred[None]] = []
         self._loop: Deferred[None] | None = None
 
@@ -95,7 +93,6 @@ class Ledger:
         if self._loop is not None:
             await self._loop
         self._meet()
-        self._doubt.settle()
         if self._away_since is None:
             last = Deferred.fromCoroutine(self._exchange.part())
             last.addTimeout(LAST_WORDS, self._reactor)
@@ -151,16 +148,11 @@ class Ledger:
             self._meet()
         return waits
 
-    def postpone(self, call: Callable[[], object]) -> bool:
-        """Hold back the record of a death that may be our own fault; False: it is none. See :class:`.Doubt`."""
-        return self._away_since is None and self._doubt.postpone(call)
-
     # -- the loop
 
     async def _run(self) -> None:
         opened = False
         while not self._stopping:
-            self._doubt.look()
             try:
                 if not opened:
                     await self._store.open(self._nudge)

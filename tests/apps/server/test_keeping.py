@@ -13,10 +13,10 @@ from heartbeat.apps.server.keeping import Keeping
 from heartbeat.liveness.report import Report
 from heartbeat.net import HeartbeatClientService, HeartbeatFactory
 from heartbeat.testing import SilentDrop, SimulatedHost, SimulatedNetwork
+from heartbeat.watch.doubt import LEAST
 from heartbeat.watch.failures import Failures
 from heartbeat.watch.listeners import Listeners
 from heartbeat.watch.registry import Registry
-from heartbeat.watch.stores.doubt import HOLD
 from heartbeat.watch.stores.exchange import LEASE
 from heartbeat.watch.stores.memory import Memory, MemoryStore
 from heartbeat.watch.stores.orphans import RETURN, RETURN_TO_NEWCOMER
@@ -69,6 +69,7 @@ class Node:
         clocks = self.factory.wheel.clocks
         self.registry = Registry(clocks)
         self.failures = Failures(clocks, self.name)
+        self.failures.doubt.later = host.reactor.callLater
         settings: Any = SimpleNamespace(store="memory", node=self.name, token_key=None)
         store = Timed(self.wire, reactor, clocks.seconds)
         self.keeping = Keeping(
@@ -144,6 +145,7 @@ class FleetCase(SynchronousTestCase):
         self.net.run(5.0)
         for node in self.nodes:
             node.host.stop_listening()
+            node.failures.doubt.settle()
             self.net.result(node.keeping.stop())
         self.net.assert_nothing_left()
 
@@ -370,7 +372,7 @@ class LossTests(FleetCase):
         node.host.stall(2.5)
         self.net.run(0.2)
         host.crash()
-        self.net.run(2.5 + HOLD + 2.0)
+        self.net.run(2.5 + LEAST + 2.0)
         self.assertEqual([peer for peer, _ in self.nodes[1].deaths()], [held[0]])
 
     def test_half_open(self) -> None:
