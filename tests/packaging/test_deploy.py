@@ -339,6 +339,7 @@ class SystemdTests(SynchronousTestCase):
             seen.add(program)
             self.assertEqual(unit["Service"]["Type"], "notify-reload")
             self.assertIn("WatchdogSec", unit["Service"])
+            self.assertNotIn("MemoryDenyWriteExecute", unit["Service"])  # there would be no TLS
             path = DEPLOY / "systemd" / Path(given.pop("config")).name
             gather(options_of(program).table, {}, ConfigFile(path.name, path.read_text()))
             words = [word for option, value in given.items() for word in (f"--{option}", value)]

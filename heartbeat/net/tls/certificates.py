@@ -39,6 +39,11 @@ log = Logger(namespace="heartbeat.tls")
 #: since certificates are renewed days before they expire.
 POLL: Final = 30.0
 Minimum = Literal["1.3", "1.2"]
+# Callbacks of cffi are made of memory that is writable and executable, which a process can be denied.
+NO_CALLBACKS: Final = (
+    "cannot be used: pyOpenSSL needs memory that is writable and executable, and this process may have none "
+    "(MemoryDenyWriteExecute= of systemd, for one)"
+)
 #: The oldest version of TLS that is spoken, by its name.
 MINIMA: Final = {"1.3": ssl.TLSVersion.TLSv1_3, "1.2": ssl.TLSVersion.TLSv1_2}
 
@@ -53,6 +58,8 @@ class Contexts:
             _ = self.server if material.chain else self.client
         except (SSL.Error, crypto.Error, ValueError) as error:
             raise BadCertificate(material.names[0], f"is not taken by OpenSSL: {tls_text(error)}") from error
+        except MemoryError as error:
+            raise BadCertificate(material.names[0], NO_CALLBACKS) from error
 
     @cached_property
     def server(self) -> ssl.CertificateOptions:

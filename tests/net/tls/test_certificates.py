@@ -6,6 +6,7 @@ import warnings
 from dataclasses import replace
 from typing import Any
 
+from twisted.internet import ssl
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
 from twisted.logger import globalLogPublisher
@@ -277,6 +278,13 @@ class SlowProviderTests(CertificatesCase):
         self.given = pem("localhost", trusts=None)
         self.successResultOf(held.ready())
         self.assertEqual(held.reloads, {"ok": 0, "error": 0})
+
+    def test_no_memory_for_callbacks(self) -> None:
+        """Where a process may have no memory that is writable and executable there is no TLS, and one line says why."""
+        self.patch(ssl.CertificateOptions, "getContext", lambda options: (_ for _ in ()).throw(MemoryError("ffi")))
+        held = Certificates(self.provide, reactor=self.clock)
+        failure = self.failureResultOf(held.ready(), BadCertificate)
+        self.assertRegex(str(failure.value), "^certificate cannot be used: .*MemoryDenyWriteExecute= of systemd.*$")
 
     def test_a_caller_that_gives_up(self) -> None:
         """Cancelling the waiting of one leaves the others waiting, and the provider asked."""
