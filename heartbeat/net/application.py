@@ -90,7 +90,7 @@ class Application:
         self._serving = True
         try:
             if self._opened or self._open(now):
-                self._stream.ease(MOST_WAITING)
+                self._stream.ease(MOST_WAITING if self._last is None else 0)
                 self._deliver(now)
                 if self._last is None and self._reason is None:
                     if self._stream.ready or self.supply.producer is not None:

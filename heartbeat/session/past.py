@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from heartbeat.liveness.causes import known_reason
 from heartbeat.liveness.events import Explained
+from heartbeat.liveness.oversleep import OWN_STALL
 from heartbeat.liveness.states import State
 from heartbeat.session.greeting import milliseconds
 
@@ -132,7 +133,7 @@ def explain(past: Past, instance: str | None, last: Mapping[str, Any] | None, aw
     claim = known_reason(account["cause"]) if "cause" in account else None
     if past.cause in EITHER_WAY and (_contradicts(past.cause, claim) or _lost_one_way(past, account)):
         return "path_dead", "one_way"
-    if away > AT_ONCE + past.leeway:
+    if away > AT_ONCE + past.leeway or past.detail == OWN_STALL:  # it had given us up: the path has lost nothing
         return None
     if past.cause == "middlebox_reset" or (past.cause, past.detail) == ("path_dead", "silent"):
         return ("nat_expired", "returned") if claim is None or claim in STATE_LOST else None

@@ -171,7 +171,7 @@ class Stream:
         """Forget what is queued: nothing can be sent any more."""
         self._outbox.clear()
         self._gathered.clear()
-        self._at = self.queued = 0
+        self._at = self.queued = self._slack = 0
 
     @property
     def ready(self) -> bool:

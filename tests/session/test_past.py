@@ -64,6 +64,13 @@ class ReturnTests(SynchronousTestCase):
             explain(replace(SILENT, cause="middlebox_reset", detail="provoked"), "one", None, 0.5), RETURNED
         )
 
+    def test_given_up(self) -> None:
+        """Who gave us up during a stall of ours comes back at once, and no path has lost anything; a restart is one."""
+        past = replace(SILENT, cause="middlebox_reset", detail="own_stall")
+        for claim in (None, account("path_dead"), account("peer_stalled")):
+            self.assertIsNone(explain(past, "one", claim, 0.1))
+            self.assertEqual(explain(past, "two", claim, 0.1), RESTARTED)
+
     def test_later(self) -> None:
         """After a while the path may have healed."""
         self.assertIsNone(explain(SILENT, "one", None, AT_ONCE + 0.01))
