@@ -28,6 +28,7 @@ __all__ = ["KEYS", "Browser", "missing"]
 #: Seconds for the driver, and for the browser, to start on a machine that does other things too.
 _START: Final = 30.0
 _ANSWER: Final = 60.0
+_TRIES: Final = 5
 #: Keys that are no characters, as WebDriver writes them.
 KEYS: Final = {"Tab": "\ue004", "Enter": "\ue007", "Space": " ", "Escape": "\ue00c"}
 _FLAGS: Final = (
@@ -60,19 +61,10 @@ class Browser:
     def __init__(self, width: int = 1280, height: int = 900, *, dark: bool = False) -> None:
         self._home = tempfile.TemporaryDirectory(prefix="heartbeat-browser-", ignore_cleanup_errors=True)
         self._log = Path(self._home.name, "driver.log")
-        with self._log.open("wb") as log:
-            self._driver = subprocess.Popen(
-                ["chromedriver", "--port=0"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=self._home.name,
-                env={**os.environ, "HOME": self._home.name, "TMPDIR": self._home.name},
-                start_new_session=True,
-            )
+        self._driver = self._drive()
         atexit.register(self.close)
         try:
-            self._port = int(poll(self._announced, _START, "the port of chromedriver"))
+            self._port = self._announced()
             self._session = self._begin()
             self.devtools("Emulation.setFocusEmulationEnabled", enabled=True)
             self.resize(width, height)
@@ -81,9 +73,33 @@ class Browser:
             self.close()
             raise
 
-    def _announced(self) -> str | None:
+    def _drive(self) -> subprocess.Popen[bytes]:
+        with self._log.open("wb") as log:
+            return subprocess.Popen(
+                ["chromedriver", "--port=0"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self._home.name,
+                env={**os.environ, "HOME": self._home.name, "TMPDIR": self._home.name},
+                start_new_session=True,
+            )
+
+    def _announced(self) -> int:
+        """The port that chromedriver has chosen. It must be free twice, for IPv4 and IPv6; else it ends, and may try
+        again."""
+        said = ""
+        for _ in range(_TRIES):
+            poll(lambda: self._said() or self._driver.poll() is not None, _START, f"the port of chromedriver {said!r}")
+            if port := self._said():
+                return int(port)
+            said = self._log.read_text(errors="replace")
+            self._driver = self._drive()
+        raise AssertionError(f"chromedriver does not start: {said}")
+
+    def _said(self) -> str:
         found = re.search(r"started successfully on port (\d+)", self._log.read_text(errors="replace"))
-        return found[1] if found else None
+        return found[1] if found else ""
 
     def _begin(self) -> str:
         options = {"binary": shutil.which("chromium"), "args": [*_FLAGS, f"--user-data-dir={self._home.name}/profile"]}
