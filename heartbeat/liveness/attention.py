@@ -109,22 +109,12 @@ class Attention:
 
     def longest(self, since: float) -> float:
         """The longest gap that ended after ``since``, in seconds; 0.0 if there was none."""
-        longest = 0.0
-        for begun, ended in reversed(self._gaps):
-            if ended <= since:
-                break
-            longest = max(longest, ended - begun)
-        return longest
+        return self._gap(since)[0]
 
     def missed(self, since: float, now: float) -> tuple[float, float]:
         """The longest time in which nothing could be heard (stalled, still busy, suspended) and that ended after
         ``since``, and when it ended; (0.0, ``since``) if there was none worth the name."""
-        longest, at = 0.0, since
-        for begun, ended in reversed(self._gaps):
-            if ended <= since:
-                break
-            if ended - begun > longest:
-                longest, at = ended - begun, ended
+        longest, at = self._gap(since)
         if now - self._expected > max(longest, NOTICED):
             longest, at = now - self._expected, now
         if self.resumed_at > since and self.suspended > longest:
@@ -147,3 +137,15 @@ class Attention:
     def crowded(due: int, watched: int) -> bool:
         """Whether so many peers are due in one turn that we suspect ourselves first."""
         return due > CROWD and due > CROWD_SHARE * watched
+
+    # -- inside
+
+    def _gap(self, since: float) -> tuple[float, float]:
+        """The length and the end of the longest gap that ended after ``since``."""
+        longest, at = 0.0, since
+        for begun, ended in reversed(self._gaps):
+            if ended <= since:
+                break
+            if ended - begun > longest:
+                longest, at = ended - begun, ended
+        return longest, at

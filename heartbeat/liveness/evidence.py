@@ -114,7 +114,7 @@ class Evidence:
     :ivar tls_pending: bytes of an unfinished TLS record
     :ivar tcp: the kernel's own view of the connection
     :ivar error: the error that the kernel reported, by name (``ECONNRESET``)
-    :ivar lag: how late our own loop last was, in seconds
+    :ivar lag: for how long we had not listened, in seconds, where that may have brought about the end
     :ivar handed_over: how we know that the kernel took the question: it said so, or two polls went by
     :ivar detail: a finer name than the cause (``silent``, ``no_round_trip`` ...)
     """

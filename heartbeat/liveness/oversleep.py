@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from heartbeat.liveness.evidence import Evidence
+from heartbeat.liveness.table import TICK
 
 if TYPE_CHECKING:
     from heartbeat.liveness.attention import Attention
@@ -22,8 +23,6 @@ __all__ = ["OWN_STALL", "overslept", "proof"]
 OWN_STALL: Final = "own_stall"
 # What a peer that gives us up leaves behind: its kernel's FIN or RST, or the RST that answers what we say too late.
 GIVEN_UP: Final = frozenset({"peer_closed", "peer_reset", "middlebox_reset"})
-# The kernel counts in ticks, of 4 ms mostly, and we look a little later.
-TICK: Final = 0.01
 
 
 def overslept(attention: Attention, terms: Terms, seen: Evidence | None, heard_at: float, now: float) -> float:

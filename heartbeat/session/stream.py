@@ -147,14 +147,13 @@ class Stream:
         if self.ended_out:
             raise NotConnected("the stream has ended in this direction")
         self.queued += len(data)
-        if len(data) <= SMALL:
-            self._gathered.append(data)
-            if len(self._gathered) < GATHERED:
-                return
-            data = b""
-        self._join()
-        if data:
+        if len(data) > SMALL:
+            self._join()
             self._outbox.append(data)
+            return
+        self._gathered.append(data)
+        if len(self._gathered) >= GATHERED:
+            self._join()
 
     def _join(self) -> None:
         """What was gathered is one piece from here on."""

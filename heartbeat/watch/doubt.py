@@ -22,8 +22,8 @@ __all__ = ["LEAST", "MOST", "Doubt"]
 
 #: Seconds for a peer to come back at its first attempt (one), or to find another server and for us to read of it (two).
 LEAST: Final = 3.0
-#: Whoever doubles the pauses between its attempts waits no longer than it has been waiting already, and agents of ours
-#: no longer than this.
+#: Whoever doubles the pauses between its attempts waits about as long again as it has been waiting already, and agents
+#: of ours no longer than this.
 MOST: Final = 30.0
 
 

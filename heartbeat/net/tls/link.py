@@ -46,8 +46,7 @@ class TlsLink(OpaqueLink):
     """
 
     __slots__ = (
-        "_below", "_cipher", "_direct", "_gathered", "_lost_below", "_passing", "_raw", "_raw_reason", "_sent",
-        "_write", "socket",
+        "_below", "_cipher", "_gathered", "_lost_below", "_passing", "_raw", "_raw_reason", "_sent", "_write", "socket",
     )  # fmt: skip
 
     _lost_below: Callable[[Failure], None]
@@ -63,8 +62,7 @@ class TlsLink(OpaqueLink):
         self._passing = False  # the link below is at work: what it writes is for the transport
         self._below: Link | None = None
         self.socket: socket.socket | None = None
-        self._direct = False  # the transport below is taken over
-        self._cipher: SSL.Connection | None = None  # then, what encrypts
+        self._cipher: SSL.Connection | None = None  # what encrypts, once the transport below is taken over
         if isinstance(raw, tcp.Connection) and not raw.TLS:
             self._below = raw.heartbeat_link() if ILinkSource.providedBy(raw) else TcpLink(raw, turns)
             self.socket = raw.socket
@@ -146,7 +144,7 @@ class TlsLink(OpaqueLink):
     def drained(self, callback: Callable[[], None]) -> None:
         """The link below knows when user space is empty. Before, the TLS layer may gather small writes for a turn."""
         raw, below = self._raw, self._below
-        if self._direct and below is not None:
+        if self._cipher is not None and below is not None:
             below.drained(callback)
         elif self.exact and raw.producer is None:
             tell_when_empty(raw, lambda: self._take_over(callback), self._turns)
@@ -157,13 +155,11 @@ class TlsLink(OpaqueLink):
 
     def _take_over(self, callback: Callable[[], None]) -> None:
         """User space is empty: nothing can be overtaken by what we send from here on."""
-        raw = self._raw
-        if not self._direct and raw.connected and self._raw_reason is None:
-            self._direct = True
+        raw, cipher = self._raw, self.transport.getHandle()
+        if self._cipher is None and cipher is not None and raw.connected and self._raw_reason is None:
+            self._cipher = cipher
             self._write = raw.write
             raw.write = self._send  # on this one instance only, until it ends
-            handle = self.transport.getHandle()
-            self._cipher = handle if isinstance(handle, SSL.Connection) else None
         callback()
 
     def close(self) -> None:
@@ -186,9 +182,8 @@ class TlsLink(OpaqueLink):
 
     def _lost(self, reason: Failure) -> None:
         """In the place of the raw transport's own ``connectionLost``: its descriptor is still open."""
-        if self._direct:
+        if self._cipher is not None:
             del self._raw.write
-            self._direct = False
             self._cipher = None
         handle = self.transport.getHandle()
         if handle is not None and handle.get_shutdown() & SSL.RECEIVED_SHUTDOWN:
